@@ -1,0 +1,11 @@
+/** `./dev ctl …`: aosctl with the profile of the development environment. */
+import { existsSync } from 'node:fs';
+import { aosctl, environmentLayout } from './environment.ts';
+
+const layout = environmentLayout();
+if (existsSync(layout.profile)) {
+  process.exitCode = await aosctl(layout, process.argv.slice(2));
+} else {
+  console.error(`there is no environment in ${layout.root}; start one with ./dev up`);
+  process.exitCode = 3;
+}

@@ -1,0 +1,69 @@
+/** The package as a file: what is in it, and that the same sources make the same bytes. */
+import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { buildPackage } from '../scripts/build-package.ts';
+
+const BUILD_MS = 180_000;
+const ROOT = join(import.meta.dirname, '..');
+
+let directory: string;
+let first: string;
+
+beforeAll(async () => {
+  directory = mkdtempSync(join(tmpdir(), 'aos-package-'));
+  first = await buildPackage(ROOT, join(directory, 'first'));
+}, BUILD_MS);
+
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+const digest = (path: string) => createHash('sha256').update(readFileSync(path)).digest('hex');
+const fileIn = (name: string) =>
+  execFileSync('sh', ['-c', `dpkg-deb --fsys-tarfile '${first}' | tar -xO './${name}'`], {
+    encoding: 'utf8',
+    maxBuffer: 64 * 1024 * 1024,
+  });
+
+test(
+  '[P-16] built twice, it has the same bytes',
+  async () => {
+    expect(digest(await buildPackage(ROOT, join(directory, 'second')))).toBe(digest(first));
+  },
+  BUILD_MS,
+);
+
+test('[P-16] its bill of materials names what is bundled, with versions and licences', () => {
+  const bill = JSON.parse(fileIn('usr/share/doc/aoscore/sbom.cdx.json')) as {
+    readonly bomFormat: string;
+    readonly components: readonly {
+      readonly name: string;
+      readonly version: string;
+      readonly purl: string;
+      readonly hashes: unknown;
+      readonly licenses: unknown;
+    }[];
+  };
+  expect(bill.bomFormat).toBe('CycloneDX');
+  const { dependencies } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
+    readonly dependencies: Readonly<Record<string, string>>;
+  };
+  const named = bill.components.map(({ purl }) => decodeURIComponent(purl));
+  expect(new Set(named).size).toBe(named.length);
+  for (const { hashes, licenses } of bill.components)
+    expect([hashes, licenses]).toEqual([[expect.anything()], [expect.anything()]]);
+  for (const [name, version] of Object.entries(dependencies)) expect(named).toContain(`pkg:npm/${name}@${version}`);
+});
+
+test('[P-10] it brings schemas of the files that people write', () => {
+  expect(JSON.parse(fileIn('usr/share/doc/aoscore/schemas/cm.schema.json'))).toMatchObject({ type: 'object' });
+});
+
+test('[P-15] it brings the manual and the completions of aosctl', () => {
+  expect(fileIn('usr/share/man/man1/aosctl.1')).toMatch(/^\.TH AOSCTL 1[\s\S]*\.SS exec /);
+  expect(fileIn('usr/share/bash-completion/completions/aosctl')).toContain('complete -o default -F _aosctl aosctl');
+  expect(fileIn('usr/share/zsh/vendor-completions/_aosctl')).toMatch(/^#compdef aosctl/);
+  expect(fileIn('usr/share/fish/vendor_completions.d/aosctl.fish')).toContain('complete -c aosctl');
+});

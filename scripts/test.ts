@@ -1,0 +1,113 @@
+/**
+ * `./dev test [--vm | --all] [pattern]` after the installation: all checks, then all tests or those whose file or title
+ * contains the pattern. `--vm` runs those in virtual machines instead, `--all` both. The last line is
+ * `N passed, N failed, N skipped`; a failed check counts as a failure.
+ */
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, rmSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { parseArgs } from 'node:util';
+import { readTestRun, type TestResult } from './test-results.ts';
+
+const ROOT = join(import.meta.dirname, '..');
+const BIN = join(ROOT, 'node_modules', '.bin');
+const BUILD = join(ROOT, 'build');
+
+/** In this order; nothing can follow when the contracts cannot be generated. */
+const CHECKS = ['generate', 'build', 'format:check', 'lint', 'typecheck', 'layers'] as const;
+
+interface Suite {
+  readonly name: string;
+  readonly config: string;
+  readonly report: string;
+}
+
+const HERE: Suite = { name: 'tests', config: 'vitest.config.ts', report: join(BUILD, 'test-results.json') };
+const IN_MACHINES: Suite = {
+  name: 'tests in virtual machines',
+  config: 'vitest.vm.config.ts',
+  report: join(BUILD, 'test-results-vm.json'),
+};
+
+function run(program: string, args: readonly string[]): boolean {
+  return spawnSync(join(BIN, program), args, { cwd: ROOT, stdio: ['ignore', 'inherit', 'inherit'] }).status === 0;
+}
+
+function runCheck(name: string): boolean {
+  console.log(`\n── ${name}`);
+  const npm = spawnSync('npm', ['run', '--silent', name], { cwd: ROOT, stdio: ['ignore', 'inherit', 'inherit'] });
+  return npm.status === 0;
+}
+
+/** Titles with a pattern are found by vitest itself, so that generated titles count too. */
+function filesWithTitle(suite: Suite, pattern: string): string[] {
+  const words = ['list', '--json', '--config', suite.config, '--testNamePattern', escapeRegExp(pattern)];
+  const list = spawnSync(join(BIN, 'vitest'), words, {
+    cwd: ROOT,
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'inherit'],
+    maxBuffer: 64 * 1024 * 1024,
+  });
+  const tests = JSON.parse(list.stdout || '[]') as { name: string; file: string }[];
+  return [...new Set(tests.map((test) => test.file))];
+}
+
+const escapeRegExp = (text: string) => text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
+
+interface Outcome {
+  readonly tests: readonly TestResult[];
+  readonly failures: readonly string[];
+}
+
+function runTests(suite: Suite, args: readonly string[]): Outcome {
+  mkdirSync(BUILD, { recursive: true });
+  rmSync(suite.report, { force: true });
+  const reporters = ['--reporter=default', '--reporter=json', `--outputFile=${suite.report}`];
+  const succeeded = run('vitest', ['run', '--config', suite.config, ...reporters, ...args]);
+  const { tests, brokenFiles } = readTestRun(suite.report);
+  const failures = [
+    ...tests.filter((test) => test.status === 'failed').map((test) => `${relative(ROOT, test.file)}: ${test.title}`),
+    ...brokenFiles.map((file) => `${relative(ROOT, file)}: the file could not be run`),
+  ];
+  if (!succeeded && failures.length === 0) failures.push('vitest ended with an error outside of the tests');
+  return { tests, failures };
+}
+
+/** Files whose path contains the pattern are run whole, of the others only the tests with it in their title. */
+function runMatching(suite: Suite, pattern: string): Outcome {
+  const byTitle = filesWithTitle(suite, pattern).filter((file) => !relative(ROOT, file).includes(pattern));
+  const whole = runTests(suite, [pattern, '--passWithNoTests']);
+  if (byTitle.length === 0) return whole;
+  const titled = runTests(suite, [...byTitle, '--testNamePattern', escapeRegExp(pattern)]);
+  const wanted = titled.tests.filter((test) => test.status !== 'skipped' || test.title.includes(pattern));
+  return { tests: [...whole.tests, ...wanted], failures: [...whole.failures, ...titled.failures] };
+}
+
+function runSuite(suite: Suite, pattern: string | undefined): Outcome {
+  console.log(`\n── ${suite.name}`);
+  return pattern === undefined ? runTests(suite, []) : runMatching(suite, pattern);
+}
+
+function main(suites: readonly Suite[], pattern: string | undefined): void {
+  const failedChecks: string[] = [];
+  for (const check of CHECKS) {
+    if (runCheck(check)) continue;
+    failedChecks.push(`check "${check}"`);
+    if (check === 'generate') break;
+  }
+  const canRun = !failedChecks.includes('check "generate"');
+  const outcomes = canRun ? suites.map((suite) => runSuite(suite, pattern)) : [];
+  const tests = outcomes.flatMap((outcome) => outcome.tests);
+  const failures = [...failedChecks, ...outcomes.flatMap((outcome) => outcome.failures)];
+  const count = (status: TestResult['status']) => tests.filter((test) => test.status === status).length;
+  if (pattern !== undefined && tests.length === 0) failures.push(`no test matches "${pattern}"`);
+  for (const failure of failures) console.log(`FAILED ${failure}`);
+  console.log(`${count('passed')} passed, ${failures.length} failed, ${count('skipped')} skipped`);
+  process.exitCode = failures.length === 0 ? 0 : 1;
+}
+
+const { values, positionals } = parseArgs({
+  options: { vm: { type: 'boolean', default: false }, all: { type: 'boolean', default: false } },
+  allowPositionals: true,
+});
+main(values.all ? [HERE, IN_MACHINES] : [values.vm ? IN_MACHINES : HERE], positionals[0]);

@@ -1,0 +1,70 @@
+/**
+ * Pictures of the web page of aos-cloud with a small fleet, to be looked at and for `docs/`:
+ * `node scripts/web-screenshots.ts <directory> [--all]`. Needs Debian's chromium.
+ */
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { type BrowserContextOptions, chromium } from 'playwright-core';
+import { startWebFleet } from '../test/e2e/fleet-for-web.ts';
+
+const FLAGS = [
+  ...['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run'],
+  ...['--disable-background-networking', '--disable-component-update', '--disable-sync'],
+];
+const DESKTOP = { viewport: { width: 1200, height: 800 } };
+const LOOKS: Readonly<Record<string, BrowserContextOptions>> = {
+  light: DESKTOP,
+  dark: { ...DESKTOP, colorScheme: 'dark' },
+  phone: { viewport: { width: 375, height: 740 }, isMobile: true, hasTouch: true },
+};
+
+const { values, positionals } = parseArgs({ allowPositionals: true, options: { all: { type: 'boolean' } } });
+const directory = positionals[0] ?? 'build/web';
+await mkdir(directory, { recursive: true });
+const fleet = await startWebFleet();
+const profile = await mkdtemp(join(tmpdir(), 'aos-web-pictures-'));
+try {
+  const [campaign] = await fleet.cloud.must<{ id: string }[]>('GET', '/api/campaigns');
+  const unit = `/units/${fleet.unit.systemId}`;
+  /** What `docs/` shows comes first. */
+  const pages: readonly (readonly [string, string, string?])[] = [
+    ['fleet', '/'],
+    ['monitoring', `${unit}/monitoring`],
+    ['campaign', `/campaigns/${campaign!.id}`],
+    ['unit', unit],
+    ['failing', `/units/${fleet.failing.systemId}`],
+    ['change', unit, 'Change'],
+    ['deploy', unit, 'Deploy an item'],
+    ['events', `${unit}/events`],
+    ['logs', `${unit}/logs`],
+    ['manage', `${unit}/manage`],
+    ['node', `${unit}/nodes/main`],
+    ['instance', `${unit}/instances/telemetry/default/0`],
+    ['why', `/units/${fleet.failing.systemId}/instances/telemetry/default/0`],
+    ['items', '/items', 'Publish'],
+    ['campaigns', '/campaigns'],
+    ['groups', '/groups'],
+    ['certificates', '/certificates'],
+    ['people', '/people'],
+    ['missing', '/units/nobody'],
+  ];
+  for (const [look, options] of Object.entries(LOOKS)) {
+    const context = await chromium.launchPersistentContext(join(profile, look), {
+      ...{ executablePath: '/usr/bin/chromium', args: FLAGS, ignoreHTTPSErrors: true, ...options },
+    });
+    const page = await context.newPage();
+    const { url } = await fleet.cloud.must<{ url: string }>('POST', '/api/login-tokens');
+    await page.goto(url);
+    for (const [name, path, opened] of values.all ? pages : pages.slice(0, 3)) {
+      await page.goto(fleet.cloud.endpoints.restUrl + path);
+      if (opened !== undefined) await page.getByText(opened, { exact: true }).first().click();
+      await page.screenshot({ path: join(directory, `${name}-${look}.png`), fullPage: values.all ?? false });
+    }
+    await context.close();
+  }
+} finally {
+  await fleet.close();
+  await rm(profile, { recursive: true, force: true });
+}

@@ -1,0 +1,224 @@
+/** The REST interface of AosCloud and of aos-cloud, with the operator's certificate (spec/provisioning.md 7). */
+import { X509Certificate } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import type { IncomingMessage } from 'node:http';
+import { Agent, type RequestOptions, request } from 'node:https';
+import type { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { AosError, asAosError, isObject, parseJson } from '../core/index.ts';
+import { UNREACHABLE } from './exit-codes.ts';
+import type { Profile } from './profile.ts';
+
+/** Port of the REST interface when the address names none. */
+const DEFAULT_PORT = 10_000;
+const REQUEST_TIMEOUT_MS = 30_000;
+const MAX_ERROR_TEXT = 2000;
+
+/** An answer other than 2xx. */
+export class HttpStatusError extends AosError {
+  readonly status: number;
+
+  constructor(status: number, message: string) {
+    super(status === 404 ? 'notFound' : status === 409 ? 'alreadyExist' : 'failed', message, { exitCode: status });
+    this.status = status;
+  }
+}
+
+export interface Body {
+  readonly contentType: string;
+  readonly content: string | Readable;
+  readonly sizeBytes?: number;
+}
+
+/** One message of a stream of server-sent events. */
+export interface ServerEvent {
+  readonly event: string;
+  readonly data: unknown;
+}
+
+function read(path: string | undefined, what: string): Buffer | undefined {
+  if (path === undefined) return undefined;
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    throw new AosError('invalidArgument', `cannot read ${what} ${path}: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+/** The host that an operator certificate belongs to: its organisation (spec/provisioning.md 7). */
+function organisationOf(certificate: Buffer): string | undefined {
+  return /^O=(.+)$/m.exec(new X509Certificate(certificate).subject)?.[1];
+}
+
+export class CloudClient {
+  readonly #base: URL;
+  readonly #agent: Agent;
+  readonly #reason: string | undefined;
+
+  constructor(profile: Profile) {
+    this.#reason = profile.because;
+    const certificate = read(profile.cert, 'the operator certificate');
+    const host = profile.cloud ?? (certificate && organisationOf(certificate));
+    if (host === undefined) {
+      throw new AosError(
+        'invalidArgument',
+        'no cloud is named: give --cloud https://host:10000, or a profile with "cloud"',
+      );
+    }
+    this.#base = new URL(host.includes('://') ? host : `https://${host}`);
+    if (this.#base.port === '') this.#base.port = String(DEFAULT_PORT);
+    if (certificate === undefined && profile.p12 === undefined) {
+      throw new AosError(
+        'invalidArgument',
+        'no operator certificate is named: give --cert and --key, or --p12, or a profile',
+      );
+    }
+    this.#agent = new Agent({
+      keepAlive: true,
+      ca: read(profile.ca, 'the CA file'),
+      cert: certificate,
+      key: read(profile.key, 'the operator key'),
+      pfx: read(profile.p12, 'the PKCS#12 file'),
+    });
+  }
+
+  get url(): string {
+    return this.#base.origin;
+  }
+
+  async get<T>(path: string): Promise<T> {
+    return this.#json<T>(await this.#send('GET', path), path);
+  }
+
+  async send<T>(method: 'POST' | 'PUT' | 'DELETE', path: string, value?: unknown): Promise<T> {
+    const body = value === undefined ? undefined : { contentType: 'application/json', content: JSON.stringify(value) };
+    return this.#json<T>(await this.#send(method, path, body), path);
+  }
+
+  /** True when the resource is there. */
+  async exists(path: string): Promise<boolean> {
+    try {
+      (await this.#send('HEAD', path)).resume();
+      return true;
+    } catch (error) {
+      if (error instanceof HttpStatusError && error.status === 404) return false;
+      throw error;
+    }
+  }
+
+  async upload(path: string, body: Body): Promise<void> {
+    (await this.#send('PUT', path, body)).resume();
+  }
+
+  /** Server-sent events until the signal aborts or the server ends the stream. */
+  async *events(path: string, signal: AbortSignal): AsyncGenerator<ServerEvent> {
+    const response = await this.#send('GET', path, undefined, { accept: 'text/event-stream', signal });
+    response.setEncoding('utf8');
+    let buffered = '';
+    try {
+      for await (const chunk of response as AsyncIterable<string>) {
+        buffered += chunk;
+        for (let end = buffered.indexOf('\n\n'); end >= 0; end = buffered.indexOf('\n\n')) {
+          const event = parseServerEvent(buffered.slice(0, end));
+          buffered = buffered.slice(end + 2);
+          if (event) yield event;
+        }
+      }
+    } catch (error) {
+      if (!signal.aborted) throw asAosError(error, `the events of ${this.url} broke off`);
+    }
+  }
+
+  close(): void {
+    this.#agent.destroy();
+  }
+
+  async #json<T>(response: IncomingMessage, path: string): Promise<T> {
+    const text = await readText(response, Number.POSITIVE_INFINITY);
+    return (text === '' ? undefined : parseJson(text, `the answer of ${this.url}${path}`)) as T;
+  }
+
+  async #send(
+    method: string,
+    path: string,
+    body?: Body,
+    extra: { readonly accept?: string; readonly signal?: AbortSignal } = {},
+  ): Promise<IncomingMessage> {
+    const options: RequestOptions = {
+      method,
+      agent: this.#agent,
+      headers: {
+        accept: extra.accept ?? 'application/json',
+        // A header takes no other letters than those of English.
+        ...(this.#reason !== undefined && { 'x-aos-reason': encodeURIComponent(this.#reason) }),
+        ...(body && { 'content-type': body.contentType }),
+        ...(body?.sizeBytes !== undefined && { 'content-length': body.sizeBytes }),
+      },
+      ...(extra.signal && { signal: extra.signal }),
+    };
+    const response = await this.#exchange(new URL(path, this.#base), options, body);
+    const status = response.statusCode ?? 0;
+    if (status >= 200 && status < 300) return response;
+    const text = await readText(response, MAX_ERROR_TEXT);
+    throw new HttpStatusError(status, `${this.url} answered ${status} to ${method} ${path}: ${errorText(text)}`);
+  }
+
+  #exchange(url: URL, options: RequestOptions, body: Body | undefined): Promise<IncomingMessage> {
+    return new Promise((resolve, reject) => {
+      const fail = (error: unknown) =>
+        reject(
+          new AosError('failed', `cannot reach the cloud at ${url.origin}: ${asAosError(error).message}`, {
+            cause: error,
+            fields: UNREACHABLE,
+          }),
+        );
+      let answered = false;
+      const outgoing = request(url, options, (response) => {
+        answered = true;
+        resolve(response);
+      });
+      outgoing.setTimeout(REQUEST_TIMEOUT_MS, () => {
+        // After the head of an answer silence is allowed: a stream of events has nothing to say for hours.
+        if (!answered) outgoing.destroy(new AosError('timeout', `no answer within ${REQUEST_TIMEOUT_MS / 1000} s`));
+      });
+      outgoing.on('error', fail);
+      if (body === undefined || typeof body.content === 'string') outgoing.end(body?.content);
+      else {
+        const { content } = body;
+        // What the content itself complains about is no fault of the connection.
+        content.once('error', (error) => reject(asAosError(error)));
+        pipeline(content, outgoing).catch(fail);
+      }
+    });
+  }
+}
+
+async function readText(response: IncomingMessage, limit: number): Promise<string> {
+  response.setEncoding('utf8');
+  let text = '';
+  for await (const chunk of response as AsyncIterable<string>) {
+    if (text.length < limit) text += chunk;
+  }
+  return text.slice(0, limit);
+}
+
+/** What a person should read of an error answer: the detail of a problem document, or its text. */
+function errorText(text: string): string {
+  try {
+    const value: unknown = JSON.parse(text);
+    if (isObject(value)) return String(value.detail ?? value.title ?? text);
+  } catch {
+    // Not JSON: AosCloud answers with text too.
+  }
+  return text.trim() || 'without a reason';
+}
+
+function parseServerEvent(block: string): ServerEvent | undefined {
+  let event = 'message';
+  const data: string[] = [];
+  for (const line of block.split('\n')) {
+    if (line.startsWith('event:')) event = line.slice(6).trim();
+    if (line.startsWith('data:')) data.push(line.slice(5).trim());
+  }
+  return data.length === 0 ? undefined : { event, data: parseJson(data.join('\n'), 'an event of the cloud') };
+}

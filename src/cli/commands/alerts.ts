@@ -1,0 +1,52 @@
+import type { Command } from 'commander';
+import { systemClock } from '../../core/index.ts';
+import type { Context } from '../context.ts';
+import { formatTable } from '../output.ts';
+import { readable } from '../readable.ts';
+import { remoteAlerts } from '../remote-observations.ts';
+
+type Run = (action: (context: Context) => Promise<void>) => Promise<void>;
+
+const PERIOD_MS = 1_000;
+
+interface Alert {
+  readonly seq: number;
+  readonly at: string;
+  readonly kind: string;
+  readonly about?: string;
+  readonly message: string;
+}
+
+const COLUMNS = {
+  at: (alert: Alert) => alert.at,
+  kind: (alert: Alert) => alert.kind,
+  about: (alert: Alert) => alert.about,
+  message: (alert: Alert) => readable(alert.message),
+};
+
+export function alertsCommand(program: Command, run: Run): void {
+  program
+    .command('alerts')
+    .description('the newest alerts of this node, or with --unit of a unit as its cloud has them')
+    .option('-w, --watch', 'go on with those to come; ends with Ctrl-C')
+    .action((options: { readonly watch?: boolean }) =>
+      run(async (context) => {
+        if (context.namesUnit) return remoteAlerts(context);
+        let after = print(context, await context.askDaemon<Alert[]>('sm', '/alerts'), 0);
+        while (options.watch && !context.signal.aborted) {
+          // Ctrl-C ends the wait, which the loop sees.
+          await systemClock.sleep(PERIOD_MS, context.signal).catch(() => undefined);
+          if (context.signal.aborted) return;
+          const alerts = await context.askDaemon<Alert[]>('sm', '/alerts', { after });
+          if (alerts.length > 0) after = print(context, alerts, after);
+        }
+      }),
+    );
+}
+
+/** Answers the number of the newest one. */
+function print({ output }: Context, alerts: readonly Alert[], after: number): number {
+  if (output.json) for (const alert of alerts) output.line(JSON.stringify(alert));
+  else for (const line of formatTable(alerts, COLUMNS)) output.line(line);
+  return alerts.at(-1)?.seq ?? after;
+}

@@ -1,0 +1,44 @@
+import type { Command } from 'commander';
+import type { Context } from '../context.ts';
+import { diagnose, type Finding } from '../doctor/diagnose.ts';
+import { gatherFacts } from '../doctor/gather-facts.ts';
+import { EXIT } from '../exit-codes.ts';
+
+type Run = (action: (context: Context) => Promise<void>) => Promise<void>;
+
+const MARKS = { ok: '  ok', warning: 'warn', fault: 'FAIL' } as const;
+
+export function doctorCommand(program: Command, run: Run): void {
+  program
+    .command('doctor')
+    .description(
+      'looks for what keeps this node from working: kernel, tools, space, clock, certificates, daemons, cloud',
+    )
+    .option('--all', 'also what is in order')
+    .option('--config-dir <directory>', 'configurations of the daemons', '/etc/aos')
+    .addHelpText('after', '\nThe exit code is 1 when something is broken; warnings do not count.')
+    .action((options: { readonly all?: boolean; readonly configDir: string }) =>
+      run(async (context) => {
+        const findings = diagnose(await gatherFacts(context, options.configDir));
+        if (context.output.json) context.output.line(JSON.stringify(findings, null, 2));
+        else for (const line of linesOf(findings, options.all ?? false)) context.output.line(line);
+        if (findings.some(({ level }) => level === 'fault')) process.exitCode = EXIT.failed;
+      }),
+    );
+}
+
+/** Faults first, each with its cure on a line of its own. */
+function linesOf(findings: readonly Finding[], all: boolean): string[] {
+  const count = (level: Finding['level']) => findings.filter((finding) => finding.level === level).length;
+  const shown = (['fault', 'warning', ...(all ? (['ok'] as const) : [])] as const).flatMap((level) =>
+    findings.filter((finding) => finding.level === level),
+  );
+  return [
+    ...shown.flatMap(({ check, level, found, cure }) => [
+      `${MARKS[level]}  ${check}: ${found}`,
+      ...(cure === undefined ? [] : [`      ${cure}`]),
+    ]),
+    ...(shown.length === 0 ? [] : ['']),
+    `${count('fault')} broken, ${count('warning')} to look at, ${count('ok')} in order`,
+  ];
+}

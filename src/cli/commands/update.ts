@@ -1,0 +1,60 @@
+import type { Command } from 'commander';
+import type { UnitReport } from '../../daemon/index.ts';
+import type { Context } from '../context.ts';
+import { printResult } from '../output.ts';
+
+type Run = (action: (context: Context) => Promise<void>) => Promise<void>;
+type Lock = NonNullable<UnitReport['update']['locks']>[number];
+
+const lockLine = ({ owner, reason, until }: Lock): string => `${owner} holds updates up until ${until}: ${reason}`;
+
+export function updateCommands(program: Command, run: Run): void {
+  const update = program
+    .command('update')
+    .description('the running update of this machine, and who holds it up')
+    .action(() =>
+      run(async ({ output, askLocal }) => {
+        const report = (await askLocal<UnitReport>('/status')).update;
+        printResult(output, report, [
+          `${report.state} since ${report.since}`,
+          ...(report.waitsFor === undefined ? [] : [`waits: ${report.waitsFor}`]),
+          ...(report.locks ?? []).map(lockLine),
+        ]);
+      }),
+    );
+
+  update
+    .command('start [kind]')
+    .description('releases what waits: sota (services, the default) or fota (components)')
+    .action((kind: string | undefined) =>
+      run(async ({ output, askLocal }) => {
+        await askLocal('/update/start', { ...(kind !== undefined && { kind }) });
+        output.note(`${kind ?? 'sota'} is released`);
+      }),
+    );
+
+  update
+    .command('lock')
+    .description('holds updates up; downloads go on')
+    .requiredOption('--owner <name>', 'who holds it; an owner has one lock, the newest')
+    .requiredOption('--reason <text>', 'why, for people')
+    .requiredOption('--for <duration>', 'until it expires by itself: 30m, 2h; at most 7 days')
+    .action((options: { readonly owner: string; readonly reason: string; readonly for: string }) =>
+      run(async ({ output, askLocal }) => {
+        const { owner, reason, for: duration } = options;
+        const lock = await askLocal<Lock>('/update/lock', { owner, reason, duration });
+        printResult(output, lock, [lockLine(lock)]);
+      }),
+    );
+
+  update
+    .command('unlock')
+    .description('ends a lock')
+    .requiredOption('--owner <name>', 'whose lock')
+    .action(({ owner }: { readonly owner: string }) =>
+      run(async ({ output, askLocal }) => {
+        await askLocal('/update/unlock', { owner });
+        output.note(`${owner} holds updates up no longer`);
+      }),
+    );
+}

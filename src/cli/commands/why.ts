@@ -1,0 +1,79 @@
+import { readFileSync } from 'node:fs';
+import type { Command } from 'commander';
+import { asAosError, parseJson } from '../../core/index.ts';
+import type { PlannedInstance, PlanReport, WhyReport } from '../../daemon/index.ts';
+import type { Context } from '../context.ts';
+import { printResult } from '../output.ts';
+
+type Run = (action: (context: Context) => Promise<void>) => Promise<void>;
+
+function whyLines({ kind, id, now, reasons }: WhyReport): string[] {
+  const lines = reasons.map(({ at, what, because }) => {
+    const time = at === undefined ? '' : `${at}  `;
+    return `  ${time}${what}${because ? `: ${because}` : ''}`;
+  });
+  return [`${kind} ${id}: ${now}`, ...lines];
+}
+
+const WORDS: Readonly<Record<PlannedInstance['do'], string>> = {
+  keep: 'stays',
+  start: 'starts',
+  update: 'changes its version',
+  move: 'moves',
+  stop: 'stops',
+  later: 'waits for its image',
+  fail: 'cannot run',
+};
+
+function instanceLines({ name, version, do: action, nodeId, from, because, notChosen }: PlannedInstance): string[] {
+  const place = nodeId === undefined ? '' : from === undefined ? ` on ${nodeId}` : ` from ${from} to ${nodeId}`;
+  return [
+    `  ${name} ${version} ${WORDS[action]}${place}: ${because}`,
+    ...notChosen.map((one) => `      not ${one.nodeId}${one.runtimeId ? ` ${one.runtimeId}` : ''}: ${one.because}`),
+  ];
+}
+
+function planLines({ decision, because, download, remove, refused, instances }: PlanReport): string[] {
+  const list = (title: string, items: PlanReport['download']) =>
+    items.length === 0 ? [] : [title, ...items.map(({ itemId, version }) => `  ${itemId} ${version}`)];
+  return [
+    decision === 'start' ? `an update would start: ${because}` : `no update: ${because}`,
+    ...(refused.length === 0 ? [] : ['refused', ...refused.map((text) => `  ${text}`)]),
+    ...list('downloaded', download),
+    ...list('removed', remove),
+    ...(instances.length === 0 ? [] : ['instances', ...instances.flatMap(instanceLines)]),
+  ];
+}
+
+function readDesired(file: string | undefined): object {
+  if (file === undefined) return {};
+  try {
+    return parseJson(readFileSync(file, 'utf8'), file) as object;
+  } catch (error) {
+    throw asAosError(error, `cannot read the desired status ${file}`);
+  }
+}
+
+export function whyCommands(program: Command, run: Run): void {
+  program
+    .command('why <name>')
+    .description('why it is as it is: an instance (item/subject/index), an item, a node, or "update"')
+    .action((name: string) =>
+      run(async (context) => {
+        const report = await context.askLocal<WhyReport>('/why', { name });
+        printResult(context.output, report, whyLines(report));
+      }),
+    );
+
+  program
+    .command('plan [desired]')
+    .description(
+      'what would come of a desired status (JSON file); nothing is changed. Without a file: of the present one',
+    )
+    .action((file: string | undefined) =>
+      run(async (context) => {
+        const report = await context.askLocal<PlanReport>('/plan', readDesired(file));
+        printResult(context.output, report, planLines(report));
+      }),
+    );
+}

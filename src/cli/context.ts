@@ -1,0 +1,111 @@
+/** What every command gets: where to ask, how to answer. */
+import { dirname, join } from 'node:path';
+import { AosError } from '../core/index.ts';
+import { askControl, followControl } from '../daemon/index.ts';
+import { CloudClient } from './cloud-client.ts';
+import { UNREACHABLE } from './exit-codes.ts';
+import type { Output } from './output.ts';
+import { DEFAULT_SOCKET, type Profile } from './profile.ts';
+
+export type LocalDaemon = 'cm' | 'sm' | 'iam';
+
+export interface ContextOptions {
+  readonly profile: Profile;
+  /** Whether the command line itself names a unit: then the cloud is asked about it, not this machine. */
+  readonly namesUnit: boolean;
+  readonly output: Output;
+  /** Aborts with Ctrl-C. */
+  readonly signal: AbortSignal;
+}
+
+export class Context {
+  readonly output: Output;
+  readonly signal: AbortSignal;
+  readonly namesUnit: boolean;
+  readonly #options: ContextOptions;
+  readonly #profile: Profile;
+  #cloud: CloudClient | undefined;
+
+  constructor(options: ContextOptions) {
+    const { profile, namesUnit, output, signal } = options;
+    this.#options = options;
+    this.#profile = profile;
+    this.namesUnit = namesUnit;
+    this.output = output;
+    this.signal = signal;
+  }
+
+  /** The cloud; made when first asked for, so that local commands need no profile. */
+  get cloud(): CloudClient {
+    this.#cloud ??= new CloudClient(this.#profile);
+    return this.#cloud;
+  }
+
+  /** The unit that cloud commands are about. Throws `invalidArgument` when none is named. */
+  get unit(): string {
+    if (this.#profile.unit === undefined) {
+      throw new AosError('invalidArgument', 'no unit is named: give --unit <system id>; "aosctl units" lists them');
+    }
+    return this.#profile.unit;
+  }
+
+  /** The unit that is named, if one is. */
+  get namedUnit(): string | undefined {
+    return this.#profile.unit;
+  }
+
+  /** The same, with another place for answers, another unit, or another end. */
+  with(changes: Partial<Pick<ContextOptions, 'output' | 'signal'>> & { readonly unit?: string }): Context {
+    const { unit = this.#profile.unit, ...options } = changes;
+    const profile = { ...this.#profile, ...(unit !== undefined && { unit }) };
+    const other = new Context({ ...this.#options, ...options, profile });
+    other.#cloud = this.#cloud;
+    return other;
+  }
+
+  /** Asks the local CM. */
+  readonly askLocal = <T>(path: string, body?: unknown): Promise<T> => this.askDaemon<T>('cm', path, body);
+
+  /** Asks the local IAM. */
+  readonly askIam = <T>(path: string, body?: unknown): Promise<T> => this.askDaemon<T>('iam', path, body);
+
+  /** Asks a daemon of this node. */
+  async askDaemon<T>(daemon: LocalDaemon, path: string, body?: unknown): Promise<T> {
+    try {
+      return await askControl<T>(this.socketOf(daemon), path, body);
+    } catch (error) {
+      throw unreachable(daemon, error);
+    }
+  }
+
+  /** A stream of a daemon of this node; ends with Ctrl-C. Throws when the daemon goes away. */
+  async *followDaemon<T>(daemon: LocalDaemon, path: string, body: unknown): AsyncGenerator<T> {
+    try {
+      yield* followControl<T>(this.socketOf(daemon), path, body, this.signal);
+    } catch (error) {
+      throw unreachable(daemon, error);
+    }
+  }
+
+  /** The sockets of all daemons lie beside that of the CM, unless `$AOS_SM_SOCKET` or `$AOS_IAM_SOCKET` says otherwise. */
+  socketOf(daemon: LocalDaemon): string {
+    const cm = this.#profile.socket ?? process.env.AOS_CM_SOCKET ?? DEFAULT_SOCKET;
+    if (daemon === 'cm') return cm;
+    return process.env[`AOS_${daemon.toUpperCase()}_SOCKET`] ?? join(dirname(cm), `${daemon}.sock`);
+  }
+
+  close(): void {
+    this.#cloud?.close();
+  }
+}
+
+/** A daemon that does not listen is another failure than one that knows no such thing. */
+function unreachable(daemon: LocalDaemon, error: unknown): unknown {
+  const isAway = error instanceof AosError && error.code === 'notFound' && error.cause !== undefined;
+  if (!isAway) return error;
+  const elsewhere = daemon === 'cm' ? '; a unit through its cloud: --unit' : '';
+  return new AosError('notFound', `${error.message} (another socket: --socket${elsewhere})`, {
+    cause: error,
+    fields: UNREACHABLE,
+  });
+}

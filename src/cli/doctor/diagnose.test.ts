@@ -1,0 +1,201 @@
+import { expect, test } from 'vitest';
+import type { UnitReport } from '../../daemon/index.ts';
+import { diagnose } from './diagnose.ts';
+import type { Facts } from './facts.ts';
+
+const NOW = Date.UTC(2026, 5, 1);
+const GIB = 1024 ** 3;
+const space = { totalBytes: 8 * GIB, freeBytes: 4 * GIB, freeFiles: 0.9, isWritable: true, hasQuotas: true };
+
+const unit: UnitReport = {
+  systemId: 'unit',
+  unitModel: 'model;1.0.0',
+  cloud: { state: 'connected', url: 'wss://cloud', since: '2026-05-31T00:00:00Z' },
+  update: { state: 'none', since: '2026-05-31T00:00:00Z' },
+  unitConfig: { state: 'installed' },
+  nodes: [
+    { nodeId: 'main', nodeType: 'main', title: 'main', state: 'provisioned', connected: true, runtimes: ['crun'] },
+  ],
+  items: [],
+  instances: [],
+};
+
+const healthy: Facts = {
+  nowMs: NOW,
+  isRoot: true,
+  kernel: '6.1.0-18-amd64',
+  fileSystems: ['ext4', 'overlay'],
+  controllers: ['memory', 'cpu', 'pids'],
+  programs: ['crun', 'conmon', 'nft', 'ip', 'tc', 'dnsmasq'],
+  devices: ['bridge', 'veth', 'vlan'],
+  daemons: [
+    { name: 'aos-iam', socket: '/run/aos/iam.sock', state: 'answers' },
+    { name: 'aos-cm', socket: '/run/aos/cm.sock', state: 'answers' },
+    { name: 'aos-sm', socket: '/run/aos/sm.sock', state: 'answers' },
+  ],
+  unit,
+  iamMode: 'normal',
+  certificates: [{ type: 'online', notAfter: '2027-06-01T00:00:00Z', current: true }],
+  configs: [{ path: '/etc/aos/cm.cfg' }],
+  places: [{ what: 'storages', path: '/var/aos/storages', space }],
+  setAside: [],
+};
+
+test('[P-08] a node in order has nothing to say but that', () => {
+  expect(diagnose(healthy).filter(({ level }) => level !== 'ok')).toEqual([]);
+});
+
+const without = (list: readonly string[] | undefined, name: string) => (list ?? []).filter((entry) => entry !== name);
+const daemonIs = (index: number, fact: object) =>
+  healthy.daemons.map((daemon, at) => (at === index ? { ...daemon, ...fact } : daemon));
+const place = (more: object) => ({ places: [{ ...healthy.places[0]!, space: { ...space, ...more } }] });
+const link = (lastError: string) => ({
+  unit: { ...unit, cloud: { ...unit.cloud, state: 'disconnected', lastError } },
+});
+
+test.each<[string, Partial<Facts>, 'fault' | 'warning', string, RegExp, RegExp]>([
+  ['not root', { isRoot: false }, 'warning', 'permission', /not root/, /sudo/],
+  ['an old kernel', { kernel: '4.19.0' }, 'warning', 'kernel', /4\.19/, /5\.10 or newer/],
+  ['no overlay', { fileSystems: ['ext4'] }, 'fault', 'overlay file system', /not known/, /modprobe overlay/],
+  [
+    'no memory controller',
+    { controllers: ['cpu', 'pids'] },
+    'fault',
+    'limits',
+    /no cgroup controller memory/,
+    /cgroup_enable=memory/,
+  ],
+  [
+    'no runtime',
+    { programs: without(healthy.programs, 'crun') },
+    'fault',
+    'container runtime',
+    /neither/,
+    /install crun/,
+  ],
+  ['no conmon', { programs: without(healthy.programs, 'conmon') }, 'fault', 'program conmon', /not found/, /conmon/],
+  ['no nft', { programs: without(healthy.programs, 'nft') }, 'fault', 'program nft', /not found/, /install nftables/],
+  ['no veth', { devices: ['bridge', 'vlan'] }, 'fault', 'network device veth', /cannot make/, /modprobe veth/],
+  ['no VLANs', { devices: ['bridge', 'veth'] }, 'warning', 'network device vlan', /cannot make/, /8021q/],
+  ['a clock in 1970', { nowMs: 1_000_000 }, 'fault', 'clock', /1970/, /set it/],
+  [
+    'a broken configuration',
+    { configs: [{ path: '/etc/aos/cm.cfg', problem: 'is not JSON: line 3' }] },
+    'fault',
+    'configuration /etc/aos/cm.cfg',
+    /line 3/,
+    /mend the file/,
+  ],
+  ['a full disk', place({ freeBytes: 1_000_000 }), 'fault', 'storages /var/aos/storages', /0 of 8192 MiB/, /make room/],
+  ['no more files', place({ freeFiles: 0 }), 'fault', 'storages /var/aos/storages', /no more files/, /make room/],
+  ['little space', place({ freeBytes: GIB / 4 }), 'warning', 'storages /var/aos/storages', /256 of 8192/, /make room/],
+  ['a read-only disk', place({ isWritable: false }), 'fault', 'storages /var/aos/storages', /read-only/, /remount,rw/],
+  ['no quotas', place({ hasQuotas: false }), 'warning', 'quotas of storages', /does not limit/, /usrquota/],
+  [
+    'no directory',
+    { places: [{ what: 'data', path: '/var/aos/cm' }] },
+    'fault',
+    'data /var/aos/cm',
+    /does not exist/,
+    /mkdir -p/,
+  ],
+  [
+    'a damaged database',
+    { setAside: ['/var/aos/aos-cm.db.corrupt-7'] },
+    'warning',
+    'damaged database',
+    /corrupt-7/,
+    /disk errors/,
+  ],
+  [
+    'a daemon that is down',
+    { daemons: daemonIs(1, { state: 'absent' }) },
+    'fault',
+    'daemon aos-cm',
+    /nobody listens/,
+    /systemctl status aos-cm/,
+  ],
+  ['a closed socket', { daemons: daemonIs(2, { state: 'refused' }) }, 'fault', 'daemon aos-sm', /may not open/, /sudo/],
+  [
+    'a daemon that hangs',
+    { daemons: daemonIs(0, { state: 'failed', error: 'no answer' }) },
+    'fault',
+    'daemon aos-iam',
+    /no answer/,
+    /restart aos-iam/,
+  ],
+  [
+    'a blank node',
+    { iamMode: 'provisioning', daemons: daemonIs(1, { state: 'absent' }) },
+    'warning',
+    'daemon aos-cm',
+    /blank/,
+    /aosctl provision/,
+  ],
+  [
+    'an expired certificate',
+    { certificates: [{ type: 'online', notAfter: '2026-05-01T00:00:00Z', current: true }] },
+    'fault',
+    'certificate online',
+    /expired/,
+    /renew|provision/,
+  ],
+  [
+    'a certificate that ends soon',
+    { certificates: [{ type: 'sm', notAfter: '2026-06-05T00:00:00Z', current: true }] },
+    'warning',
+    'certificate sm',
+    /4 days/,
+    /renewed/,
+  ],
+  ['a CM that waits', { unit: { ...unit, waitsFor: 'IAM does not answer' } }, 'fault', 'unit', /IAM does not/, /mend/],
+  ['an unknown name of the cloud', link('getaddrinfo ENOTFOUND cloud'), 'warning', 'cloud', /ENOTFOUND/, /DNS/],
+  ['a closed port of the cloud', link('connect ECONNREFUSED 1.2.3.4'), 'warning', 'cloud', /REFUSED/, /firewall/],
+  ['a cloud of another CA', link('self-signed certificate in chain'), 'warning', 'cloud', /self-signed/, /caCert/],
+  [
+    'a node that is away',
+    { unit: { ...unit, nodes: [{ ...unit.nodes[0]!, connected: false }] } },
+    'warning',
+    'node main',
+    /not connected/,
+    /systemctl status aos-sm/,
+  ],
+  [
+    'a paused node',
+    { unit: { ...unit, nodes: [{ ...unit.nodes[0]!, state: 'paused' }] } },
+    'warning',
+    'node main',
+    /paused/,
+    /aosctl why main/,
+  ],
+  [
+    'a failed instance',
+    {
+      unit: {
+        ...unit,
+        instances: [
+          {
+            ...{ itemId: 'web', subjectId: 's', instance: 0, version: '1.0.0', nodeId: 'main', runtimeId: 'r' },
+            state: 'failed',
+            error: { aosCode: 1, exitCode: 1, message: 'out of memory' },
+          },
+        ],
+      },
+    },
+    'warning',
+    'instance web/s/0',
+    /out of memory/,
+    /aosctl why web\/s\/0/,
+  ],
+])('[P-08] %s is named, with its cure', (_, broken, level, check, found, cure) => {
+  const findings = diagnose({ ...healthy, ...broken });
+  const finding = findings.find((one) => one.check === check && one.level !== 'ok');
+  expect(finding).toMatchObject({ level, found: expect.stringMatching(found), cure: expect.stringMatching(cure) });
+  expect(findings.filter((one) => one.level !== 'ok')).toHaveLength(1);
+});
+
+test('[P-08] what nobody uses is no fault: an old certificate beside the current one', () => {
+  const old = { type: 'online', notAfter: '2020-01-01T00:00:00Z', current: false };
+  const findings = diagnose({ ...healthy, certificates: [...healthy.certificates, old] });
+  expect(findings.filter(({ level }) => level !== 'ok')).toEqual([]);
+});

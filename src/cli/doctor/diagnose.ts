@@ -1,0 +1,239 @@
+/** The judgement of `aosctl doctor`: each finding with its cure (spec/beyond.md P-08). Pure. */
+import type { CertificateFact, DaemonFact, Facts, PlaceFact } from './facts.ts';
+
+export type Level = 'ok' | 'warning' | 'fault';
+
+export interface Finding {
+  /** What was looked at: `memory limits`, `daemon aos-cm`. */
+  readonly check: string;
+  readonly level: Level;
+  readonly found: string;
+  /** What to do; absent when nothing is wrong. */
+  readonly cure?: string;
+}
+
+const MIB = 1024 ** 2;
+const DAY_MS = 86_400_000;
+/** Renewal begins long before; a certificate this old was not renewed. */
+const SOON_DAYS = 14;
+const LOW_BYTES = 64 * MIB;
+const LOW_PART = 0.05;
+const FULL_BYTES = 8 * MIB;
+/** No node of ours was made before. */
+const LEAST_TIME_MS = Date.UTC(2024, 0, 1);
+const LEAST_KERNEL = [5, 10] as const;
+
+/** All findings, in the order in which one cause explains the next. */
+export function diagnose(facts: Facts): Finding[] {
+  return [
+    ...host(facts),
+    clock(facts),
+    ...facts.configs.map(config),
+    ...facts.places.flatMap(place),
+    ...facts.setAside.map(setAside),
+    ...facts.daemons.map((daemon) => daemonFinding(daemon, facts)),
+    ...facts.certificates.filter(({ current }) => current).map((one) => certificate(one, facts.nowMs)),
+    ...unit(facts),
+  ];
+}
+
+const ok = (check: string, found: string): Finding => ({ check, level: 'ok', found });
+const warning = (check: string, found: string, cure: string): Finding => ({ check, level: 'warning', found, cure });
+const fault = (check: string, found: string, cure: string): Finding => ({ check, level: 'fault', found, cure });
+
+function host({ kernel, fileSystems, controllers, programs, devices, isRoot }: Facts): Finding[] {
+  const has = (name: string) => programs.includes(name);
+  const version = kernel.split('.').map(Number) as [number, number];
+  const isOld = version[0] < LEAST_KERNEL[0] || (version[0] === LEAST_KERNEL[0] && version[1] < LEAST_KERNEL[1]);
+  const missing = ['memory', 'cpu', 'pids'].filter((name) => !controllers.includes(name));
+  const programFinding = (name: string, why: string, level: typeof fault, packageName = name) =>
+    has(name)
+      ? ok(`program ${name}`, 'found')
+      : level(`program ${name}`, 'not found in the path of the system', `apt-get install ${packageName}: ${why}`);
+  return [
+    isRoot
+      ? ok('permission', 'we are root')
+      : warning('permission', 'we are not root, so some things could not be looked at', 'sudo aosctl doctor'),
+    isOld
+      ? warning('kernel', kernel, `use ${LEAST_KERNEL.join('.')} or newer: mounts and limits of containers need it`)
+      : ok('kernel', kernel),
+    fileSystems.includes('overlay')
+      ? ok('overlay file system', 'known to the kernel')
+      : fault(
+          'overlay file system',
+          'not known to the kernel',
+          'modprobe overlay; build it into the kernel of the board',
+        ),
+    missing.length === 0
+      ? ok('limits', `cgroup controllers ${controllers.join(', ')}`)
+      : fault(
+          'limits',
+          `the kernel has no cgroup controller ${missing.join(', ')}`,
+          'add "cgroup_enable=memory" to the command line of the kernel, or build the controllers into it',
+        ),
+    has('crun') || has('runc')
+      ? ok('container runtime', has('crun') ? 'crun' : 'runc')
+      : fault('container runtime', 'neither crun nor runc was found', 'apt-get install crun'),
+    programFinding('conmon', 'it watches over containers', fault),
+    programFinding('nft', 'the firewall between instances is made with it', fault, 'nftables'),
+    programFinding('ip', 'networks of instances are made with it', fault, 'iproute2'),
+    programFinding('tc', 'rates of instances are limited with it', warning, 'iproute2'),
+    programFinding('dnsmasq', 'it tells instances the names of others', warning, 'dnsmasq-base'),
+    ...(devices === undefined ? [] : networkDevices(devices)),
+  ];
+}
+
+function networkDevices(devices: readonly string[]): Finding[] {
+  const finding = (name: string, module: string, missing: (cure: string) => Finding) =>
+    devices.includes(name) ? ok(`network device ${name}`, 'can be made') : missing(`modprobe ${module}`);
+  const cannot = 'the kernel cannot make one';
+  return [
+    ...['bridge', 'veth'].map((name) =>
+      finding(name, name, (cure) => fault(`network device ${name}`, cannot, `${cure}: networks of instances need it`)),
+    ),
+    finding('vlan', '8021q', (cure) =>
+      warning('network device vlan', cannot, `${cure}: needed by networks over several nodes only`),
+    ),
+  ];
+}
+
+function clock({ nowMs }: Facts): Finding {
+  const now = new Date(nowMs).toISOString();
+  return nowMs < LEAST_TIME_MS
+    ? fault('clock', `it says ${now}`, 'set it, or start time synchronisation: no certificate is valid at that time')
+    : ok('clock', now);
+}
+
+function config({ path, problem }: Facts['configs'][number]): Finding {
+  return problem === undefined
+    ? ok(`configuration ${path}`, 'can be read')
+    : fault(`configuration ${path}`, problem, 'mend the file and restart the daemon; "aosctl config check" tells more');
+}
+
+function place({ what, path, space }: PlaceFact): Finding[] {
+  const check = `${what} ${path}`;
+  if (!space) return [fault(check, 'does not exist', `create it, or mount what belongs there: mkdir -p ${path}`)];
+  const { totalBytes, freeBytes, freeFiles, isWritable, hasQuotas } = space;
+  const free = `${Math.floor(freeBytes / MIB)} of ${Math.floor(totalBytes / MIB)} MiB free`;
+  const cure = 'make room: "aosctl items" lists what is installed, the journal and old files in it may go';
+  const room = !isWritable
+    ? fault(
+        check,
+        'is mounted read-only',
+        `mount -o remount,rw the file system of ${path}; look for disk errors in dmesg`,
+      )
+    : freeBytes < FULL_BYTES || freeFiles < 0.01
+      ? fault(check, freeFiles < 0.01 ? 'no more files can be made' : free, cure)
+      : freeBytes < LOW_BYTES || freeBytes < totalBytes * LOW_PART
+        ? warning(check, free, cure)
+        : ok(check, free);
+  const needsQuotas = what === 'storages' || what === 'states';
+  if (!needsQuotas || hasQuotas) return [room];
+  return [
+    room,
+    warning(
+      `quotas of ${what}`,
+      'the file system does not limit how much an instance writes',
+      'mount it with usrquota (docs/install.md); without it limits of storage and state are not enforced',
+    ),
+  ];
+}
+
+function setAside(path: string): Finding {
+  return warning(
+    'damaged database',
+    `${path} was set aside`,
+    'look for disk errors in dmesg; the unit goes on without it, delete the file when nobody needs it any more',
+  );
+}
+
+function daemonFinding({ name, socket, state, error }: DaemonFact, { iamMode }: Facts): Finding {
+  const check = `daemon ${name}`;
+  if (state === 'answers') return ok(check, `answers on ${socket}`);
+  if (state === 'refused') return fault(check, `we may not open ${socket}`, 'sudo aosctl doctor');
+  if (state === 'failed') {
+    return fault(check, error ?? 'it does not answer', `systemctl restart ${name}; its log: journalctl -u ${name}`);
+  }
+  if (name !== 'aos-iam' && iamMode === 'provisioning') {
+    return warning(check, 'does not run: the node is blank', 'aosctl provision, from where the cloud is reached');
+  }
+  return fault(check, `nobody listens on ${socket}`, `systemctl status ${name}; its log: journalctl -u ${name}`);
+}
+
+function certificate({ type, notAfter }: CertificateFact, nowMs: number): Finding {
+  const check = `certificate ${type}`;
+  const days = Math.floor((Date.parse(notAfter) - nowMs) / DAY_MS);
+  if (days < 0) {
+    return fault(
+      check,
+      `expired on ${notAfter}`,
+      'let the cloud renew it; if the unit cannot connect, provision it again',
+    );
+  }
+  return days < SOON_DAYS
+    ? warning(
+        check,
+        `valid until ${notAfter}, ${days} days`,
+        'look in the cloud why it is not renewed; the unit must be online',
+      )
+    : ok(check, `valid for ${days} days`);
+}
+
+function unit({ unit: report }: Facts): Finding[] {
+  if (!report) return [];
+  if (report.waitsFor !== undefined) {
+    return [fault('unit', `aos-cm waits: ${report.waitsFor}`, 'mend what it waits for; it goes on by itself')];
+  }
+  const { cloud, nodes, instances, unitConfig } = report;
+  const link =
+    cloud.state === 'connected'
+      ? ok('cloud', `connected to ${cloud.url ?? 'it'} since ${cloud.since}`)
+      : warning('cloud', `${cloud.state} since ${cloud.since}${told(cloud.lastError)}`, cureOfLink(cloud.lastError));
+  const failed = instances.filter(({ state }) => state === 'failed');
+  return [
+    link,
+    ...nodes.map(({ nodeId, state, connected, error }) =>
+      connected && state === 'provisioned'
+        ? ok(`node ${nodeId}`, 'connected')
+        : warning(
+            `node ${nodeId}`,
+            `${connected ? state : `its aos-sm is not connected (${state})`}${told(error?.message)}`,
+            connected
+              ? `aosctl why ${nodeId}`
+              : 'look at aos-sm on that node: systemctl status aos-sm, and at its network',
+          ),
+    ),
+    ...(unitConfig.error
+      ? [
+          fault(
+            'unit configuration',
+            unitConfig.error.message,
+            'correct it in the cloud; "aosctl config check" checks a file',
+          ),
+        ]
+      : []),
+    ...failed.map(({ itemId, subjectId, instance, error }) =>
+      warning(
+        `instance ${itemId}/${subjectId}/${instance}`,
+        `failed${told(error?.message)}`,
+        `aosctl why ${itemId}/${subjectId}/${instance}; aosctl logs ${itemId}`,
+      ),
+    ),
+  ];
+}
+
+const told = (error: string | undefined): string => (error ? `: ${error}` : '');
+
+/** The words of the link name the cause; each has its own way out. */
+function cureOfLink(error = ''): string {
+  if (/ENOTFOUND|EAI_AGAIN|getaddrinfo/i.test(error)) {
+    return 'its name is not known here: check DNS of this node and the address in the configuration';
+  }
+  if (/ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|ETIMEDOUT|timeout/i.test(error)) {
+    return 'it is not reached: check the network, the route and firewalls on the way; services go on meanwhile';
+  }
+  if (/certificate|TLS|SSL|handshake|self.signed|unable to (get|verify)/i.test(error)) {
+    return 'its certificate is not trusted, or ours is not: check "caCert" of cm.cfg and the certificates above';
+  }
+  return 'it connects again by itself; aosctl events tells what happened';
+}

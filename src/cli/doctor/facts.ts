@@ -1,0 +1,67 @@
+/** What `aosctl doctor` knows of a node before it judges (spec/beyond.md P-08). Plain data. */
+import type { UnitReport } from '../../daemon/index.ts';
+
+export const DAEMONS = ['aos-iam', 'aos-cm', 'aos-sm'] as const;
+export type DaemonName = (typeof DAEMONS)[number];
+
+export interface DaemonFact {
+  readonly name: DaemonName;
+  readonly socket: string;
+  /** `absent`: nobody listens; `refused`: we may not ask; `failed`: another error. */
+  readonly state: 'answers' | 'absent' | 'refused' | 'failed';
+  /** The error, when it does not answer. */
+  readonly error?: string;
+}
+
+export interface CertificateFact {
+  readonly type: string;
+  /** ISO 8601. */
+  readonly notAfter: string;
+  readonly current: boolean;
+}
+
+/** A directory of the daemons and the file system that it lies on. */
+export interface PlaceFact {
+  readonly what: string;
+  readonly path: string;
+  /** Absent: the directory does not exist. */
+  readonly space?: {
+    readonly totalBytes: number;
+    readonly freeBytes: number;
+    /** 0 to 1; 1 for file systems that do not count files. */
+    readonly freeFiles: number;
+    readonly isWritable: boolean;
+    /** Whether quotas of users are switched on. */
+    readonly hasQuotas: boolean;
+  };
+}
+
+export interface ConfigFact {
+  readonly path: string;
+  /** Why it cannot be used; absent when it can. */
+  readonly problem?: string;
+}
+
+export interface Facts {
+  /** The wall clock, milliseconds since 1970. */
+  readonly nowMs: number;
+  readonly isRoot: boolean;
+  /** `x.y.z-…`. */
+  readonly kernel: string;
+  readonly fileSystems: readonly string[];
+  /** Controllers that containers can be limited by, in whichever version. */
+  readonly controllers: readonly string[];
+  /** Programs that were found. */
+  readonly programs: readonly string[];
+  /** Kinds of network devices that the kernel makes; absent when it could not be tried. */
+  readonly devices?: readonly string[];
+  readonly daemons: readonly DaemonFact[];
+  readonly unit?: UnitReport;
+  /** `provisioning` on a blank node. */
+  readonly iamMode?: string;
+  readonly certificates: readonly CertificateFact[];
+  readonly configs: readonly ConfigFact[];
+  readonly places: readonly PlaceFact[];
+  /** Databases that were set aside because they were damaged. */
+  readonly setAside: readonly string[];
+}

@@ -1,0 +1,223 @@
+/** Looks at this node for `aosctl doctor`. Whatever cannot be looked at is a fact too: nothing here throws. */
+import { execFile } from 'node:child_process';
+import { access, constants, readdir, readFile, statfs } from 'node:fs/promises';
+import { release } from 'node:os';
+import { delimiter, join } from 'node:path';
+import { promisify } from 'node:util';
+import { asAosError, isObject, parseJson } from '../../core/index.ts';
+import type { UnitReport } from '../../daemon/index.ts';
+import { checkFile, kindOf } from '../check-file.ts';
+import type { Context, LocalDaemon } from '../context.ts';
+import {
+  type CertificateFact,
+  type ConfigFact,
+  DAEMONS,
+  type DaemonFact,
+  type Facts,
+  type PlaceFact,
+} from './facts.ts';
+
+const run = promisify(execFile);
+
+const PROGRAMS = ['crun', 'runc', 'conmon', 'nft', 'ip', 'tc', 'dnsmasq'];
+/** Where daemons look, whatever the path of whoever asks. */
+const SYSTEM_PATH = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'];
+/** How a device of each kind is made, in a network name space that ends with the try. */
+const DEVICES: Readonly<Record<string, readonly string[]>> = {
+  bridge: ['name', 'd0', 'type', 'bridge'],
+  veth: ['name', 'd0', 'type', 'veth', 'peer', 'name', 'd1'],
+  vlan: ['link', 'lo', 'name', 'd0', 'type', 'vlan', 'id', '1'],
+};
+const TRY_TIMEOUT_MS = 10_000;
+
+/** Directories that the configuration names, and what they are. */
+const PLACES: Readonly<Record<string, string>> = {
+  workingDir: 'data',
+  storageDir: 'storages',
+  stateDir: 'states',
+};
+
+interface IamAnswer {
+  readonly mode: string;
+  readonly certificates: readonly CertificateFact[];
+}
+
+export async function gatherFacts(context: Context, configDir: string): Promise<Facts> {
+  const documents = await readConfigs(configDir);
+  const places = placesIn(documents);
+  const made = await devices();
+  const [iam, unit, sm] = await Promise.all([
+    ask<IamAnswer>(context, 'iam'),
+    ask<UnitReport>(context, 'cm'),
+    ask<unknown>(context, 'sm'),
+  ]);
+  return {
+    nowMs: Date.now(),
+    isRoot: process.getuid?.() === 0,
+    kernel: release(),
+    fileSystems: await fileSystems(),
+    controllers: await controllers(),
+    programs: await findPrograms(),
+    ...(made && { devices: made }),
+    daemons: [iam.fact, unit.fact, sm.fact],
+    ...(unit.answer && { unit: unit.answer }),
+    ...(iam.answer && { iamMode: iam.answer.mode }),
+    certificates: iam.answer?.certificates ?? [],
+    configs: documents.map(({ path, problem }) => ({ path, ...(problem !== undefined && { problem }) })),
+    places: await Promise.all(places.map(lookAt)),
+    setAside: (await Promise.all(places.map(({ path }) => setAsideIn(path)))).flat(),
+  };
+}
+
+interface Answer<T> {
+  readonly fact: DaemonFact;
+  readonly answer?: T;
+}
+
+async function ask<T>(context: Context, daemon: LocalDaemon): Promise<Answer<T>> {
+  const name = DAEMONS.find((one) => one.endsWith(daemon))!;
+  const socket = context.socketOf(daemon);
+  try {
+    return { fact: { name, socket, state: 'answers' }, answer: await context.askDaemon<T>(daemon, '/status') };
+  } catch (error) {
+    const { code, message, cause } = asAosError(error);
+    const system = (cause as NodeJS.ErrnoException | undefined)?.code;
+    const isRefused = system === 'EACCES' || system === 'EPERM';
+    const state = isRefused ? 'refused' : code === 'notFound' ? 'absent' : 'failed';
+    return { fact: { name, socket, state, error: message } };
+  }
+}
+
+interface ConfigDocument extends ConfigFact {
+  readonly value?: Readonly<Record<string, unknown>>;
+}
+
+async function readConfigs(directory: string): Promise<ConfigDocument[]> {
+  let names: string[];
+  try {
+    names = (await readdir(directory)).filter((name) =>
+      /(cm|sm|iam|communication|service|manager)\w*\.cfg$/.test(name),
+    );
+  } catch (error) {
+    return [{ path: directory, problem: asAosError(error).message }];
+  }
+  if (names.length === 0) return [{ path: directory, problem: 'no configuration of a daemon is there' }];
+  return Promise.all(names.sort().map((name) => readConfig(join(directory, name))));
+}
+
+async function readConfig(path: string): Promise<ConfigDocument> {
+  try {
+    const [{ problem }, text] = await Promise.all([checkFile(path, kindOf(path)), readFile(path, 'utf8')]);
+    if (problem !== undefined) return { path, problem };
+    const value = parseJson(text, path);
+    return isObject(value) ? { path, value } : { path };
+  } catch (error) {
+    return { path, problem: asAosError(error).message };
+  }
+}
+
+/** Each directory once. */
+function placesIn(documents: readonly ConfigDocument[]): { readonly what: string; readonly path: string }[] {
+  const found = new Map<string, string>();
+  for (const { value = {} } of documents) {
+    for (const [key, path] of Object.entries(value)) {
+      const what = Object.entries(PLACES).find(([name]) => name.toLowerCase() === key.toLowerCase())?.[1];
+      if (what !== undefined && typeof path === 'string' && !found.has(path)) found.set(path, what);
+    }
+  }
+  return [...found].map(([path, what]) => ({ what, path }));
+}
+
+async function lookAt({ what, path }: { readonly what: string; readonly path: string }): Promise<PlaceFact> {
+  try {
+    const { bsize, blocks, bavail, files, ffree } = await statfs(path);
+    const isWritable = await access(path, constants.W_OK).then(
+      () => true,
+      (error: NodeJS.ErrnoException) => error.code !== 'EROFS',
+    );
+    const space = {
+      totalBytes: bsize * blocks,
+      freeBytes: bsize * bavail,
+      freeFiles: files === 0 ? 1 : ffree / files,
+      isWritable,
+      hasQuotas: /\b(usrquota|uquota|usrjquota|prjquota)\b/.test(await mountOptions(path)),
+    };
+    return { what, path, space };
+  } catch {
+    // It is not there, which is what the finding says.
+    return { what, path };
+  }
+}
+
+/** Options of the mount that a directory lies on. */
+async function mountOptions(path: string): Promise<string> {
+  const lines = (await readFile('/proc/self/mountinfo', 'utf8')).split('\n').filter(Boolean);
+  const mounts = lines.map((line) => {
+    const [own, file] = line.split(' - ') as [string, string];
+    const fields = own.split(' ');
+    return { point: fields[4]!, options: `${fields[5]} ${file.split(' ')[2]}` };
+  });
+  const below = mounts.filter(({ point }) => point === '/' || path === point || path.startsWith(`${point}/`));
+  return below.sort((a, b) => b.point.length - a.point.length)[0]?.options ?? '';
+}
+
+async function setAsideIn(directory: string): Promise<string[]> {
+  try {
+    const names = await readdir(directory);
+    return names.filter((name) => /\.corrupt-\d+$/.test(name)).map((name) => join(directory, name));
+  } catch {
+    // The directory is missing or closed to us, which another finding says.
+    return [];
+  }
+}
+
+async function fileSystems(): Promise<string[]> {
+  const text = await read('/proc/filesystems');
+  return text.split('\n').map((line) => line.split('\t').at(-1)!);
+}
+
+/** Of the tree of version 2 and of all trees of version 1. */
+async function controllers(): Promise<string[]> {
+  const [unified, enabled] = await Promise.all([read('/sys/fs/cgroup/cgroup.controllers'), read('/proc/cgroups')]);
+  const first = enabled
+    .split('\n')
+    .map((line) => line.split('\t'))
+    .filter(([name, , , on]) => !name!.startsWith('#') && on === '1')
+    .map(([name]) => name!);
+  return [...new Set([...unified.trim().split(' ').filter(Boolean), ...first])];
+}
+
+async function findPrograms(): Promise<string[]> {
+  const directories = [...new Set([...(process.env.PATH ?? '').split(delimiter), ...SYSTEM_PATH])];
+  const isThere = async (name: string) => {
+    const found = await Promise.all(
+      directories.map((directory) => access(join(directory, name), constants.X_OK).then(...settled)),
+    );
+    return found.includes(true);
+  };
+  const found = await Promise.all(PROGRAMS.map(isThere));
+  return PROGRAMS.filter((_, index) => found[index]);
+}
+
+const settled = [() => true, () => false] as const;
+
+/** Kinds of network devices that this kernel makes; undefined without the right to try. */
+async function devices(): Promise<string[] | undefined> {
+  if (process.getuid?.() !== 0) return undefined;
+  const names = Object.keys(DEVICES);
+  const works = await Promise.all(
+    names.map((name) =>
+      run('unshare', ['--net', 'ip', 'link', 'add', ...DEVICES[name]!], { timeout: TRY_TIMEOUT_MS }).then(...settled),
+    ),
+  );
+  return names.filter((_, index) => works[index]);
+}
+
+async function read(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch {
+    // A kernel without it has none of what it lists.
+    return '';
+  }
+}

@@ -1,0 +1,34 @@
+/** Waiting for a unit through the events of its cloud, without polling. */
+import type { CloudUnit } from './cloud-views.ts';
+import type { Context } from './context.ts';
+
+/**
+ * Looks at the unit now and after each of its events until `isDone`. Answers false when the time is over; what
+ * `isDone` throws ends the wait.
+ */
+export async function followUnit(
+  context: Context,
+  timeoutMs: number,
+  isDone: (unit: CloudUnit) => boolean,
+): Promise<boolean> {
+  const path = `/api/units/${encodeURIComponent(context.unit)}`;
+  const timeUp = AbortSignal.timeout(timeoutMs);
+  const seen = new AbortController();
+  const signal = AbortSignal.any([timeUp, context.signal, seen.signal]);
+  // The stream is opened before the first look, so that nothing happens unseen between them.
+  const events = context.cloud.events(`${path}/events`, signal);
+  try {
+    let next = events.next();
+    for (;;) {
+      if (isDone(await context.cloud.get<CloudUnit>(path))) return true;
+      if ((await next).done) break;
+      next = events.next();
+    }
+  } finally {
+    // A generator that waits for news hears of a `return` with the next one only: its request is ended instead.
+    seen.abort();
+    await events.return(undefined);
+  }
+  context.signal.throwIfAborted();
+  return false;
+}

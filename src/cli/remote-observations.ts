@@ -1,0 +1,132 @@
+/** Alerts, usage and logs of a unit as its cloud has them (`--unit`). */
+import { AosError } from '../core/index.ts';
+import type { Context } from './context.ts';
+import { type Columns, formatTable, printRows } from './output.ts';
+import { readable } from './readable.ts';
+
+interface Name {
+  readonly id?: string;
+  readonly codename?: string;
+}
+interface Alert {
+  readonly at: number;
+  readonly tag: string;
+  readonly data: Readonly<Record<string, unknown>> & { readonly node?: Name; readonly item?: Name };
+}
+
+const nameOf = (name: Name | undefined): string | undefined => name?.id ?? name?.codename;
+const unitPath = ({ unit }: Context): string => `/api/units/${encodeURIComponent(unit)}`;
+
+const ALERTS: Columns<Alert> = {
+  at: ({ at }) => new Date(at).toISOString(),
+  kind: ({ tag }) => tag,
+  about: ({ data }) => nameOf(data.item) ?? nameOf(data.node),
+  message: ({ data }) => readable(String(data.message ?? `${data.parameter} is at ${data.value}`)),
+};
+
+/** The newest alerts, the oldest of them first. */
+export async function remoteAlerts(context: Context): Promise<void> {
+  const alerts = await context.cloud.get<Alert[]>(`${unitPath(context)}/alerts`);
+  printRows(context.output, alerts.toReversed(), ALERTS);
+}
+
+interface Measured {
+  readonly series: string;
+  readonly samples: readonly {
+    readonly at: number;
+    readonly cpu: number;
+    readonly ram: number;
+    readonly download: number;
+    readonly upload: number;
+  }[];
+}
+
+const mib = (bytes: number | undefined) => (bytes === undefined ? undefined : `${(bytes / 1024 ** 2).toFixed(1)} MiB`);
+
+const USAGE: Columns<Measured> = {
+  of: ({ series }) => series,
+  dmips: ({ samples }) => (samples.length > 0 ? Math.round(samples.at(-1)!.cpu) : undefined),
+  memory: ({ samples }) => mib(samples.at(-1)?.ram),
+  'in today': ({ samples }) => mib(samples.at(-1)?.download),
+  'out today': ({ samples }) => mib(samples.at(-1)?.upload),
+  measured: ({ samples }) => (samples.length > 0 ? new Date(samples.at(-1)!.at).toISOString() : undefined),
+};
+
+/** The last measurements of the last hour; again with each new one, unless only once is asked for. */
+export async function remoteTop(context: Context, isOnce: boolean): Promise<void> {
+  const { cloud, output, signal } = context;
+  const show = async () => {
+    const measured = await cloud.get<Measured[]>(`${unitPath(context)}/monitoring`);
+    if (output.json)
+      output.line(JSON.stringify(measured.map(({ series, samples }) => ({ series, ...samples.at(-1) }))));
+    else for (const line of formatTable(measured, USAGE)) output.line(line);
+  };
+  if (isOnce) return show();
+  const events = cloud.events(`${unitPath(context)}/events`, signal);
+  let next = events.next();
+  for (;;) {
+    await show();
+    let news = await next;
+    while (!news.done && news.value.event !== 'monitoring') news = await events.next();
+    if (news.done) return;
+    next = events.next();
+  }
+}
+
+interface NodeLog {
+  readonly nodeId: string;
+  readonly status: string;
+  readonly error?: string;
+  readonly complete: boolean;
+  readonly text: string;
+}
+
+export interface RemoteLogOptions {
+  /** `item[/subject[/index]]`; absent: the log of the system. */
+  readonly instance?: string | undefined;
+  readonly since?: string | undefined;
+  readonly until?: string | undefined;
+  readonly waitMs: number;
+}
+
+/** Asks the unit for a log and waits until all nodes have answered. Throws `timeout` with what has come until then. */
+export async function remoteLogs(context: Context, options: RemoteLogOptions): Promise<void> {
+  const { cloud, signal } = context;
+  const [itemId, subjectId, index] = options.instance?.split('/') ?? [];
+  const timeUp = AbortSignal.timeout(options.waitMs);
+  const done = new AbortController();
+  const events = cloud.events(`${unitPath(context)}/events`, AbortSignal.any([timeUp, signal, done.signal]));
+  let next = events.next();
+  const { nodes: known = [] } = await cloud.get<{ nodes?: readonly { isConnected: boolean }[] }>(unitPath(context));
+  const { correlationId } = await cloud.send<{ correlationId: string }>('POST', `${unitPath(context)}/logs`, {
+    logType: itemId === undefined ? 'systemLog' : 'instanceLog',
+    ...{ itemId, subjectId, from: options.since, till: options.until },
+    ...(index !== undefined && { instance: Number(index) }),
+  });
+  try {
+    for (;;) {
+      const logs = await cloud.get<NodeLog[]>(`${unitPath(context)}/logs/${correlationId}`);
+      if (logs.length >= Math.max(1, known.length) && logs.every(({ complete }) => complete))
+        return printLogs(context, logs);
+      if ((await next).done) {
+        printLogs(context, logs);
+        if (signal.aborted) return;
+        throw new AosError('timeout', `not all nodes of ${context.unit} have sent their log in time`);
+      }
+      next = events.next();
+    }
+  } finally {
+    done.abort();
+  }
+}
+
+function printLogs({ output }: Context, logs: readonly NodeLog[]): void {
+  if (output.json) {
+    output.line(JSON.stringify(logs));
+    return;
+  }
+  for (const { nodeId, status, error, text } of logs) {
+    if (error !== undefined) output.note(`${nodeId}: ${status}: ${error}`);
+    for (const line of text.split('\n')) if (line !== '') output.line(`${nodeId}  ${readable(line)}`);
+  }
+}

@@ -1,0 +1,123 @@
+/** Who may do what: the table of access, walked row by row at a real cloud. */
+import { Agent } from 'node:https';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { fetchHttps, type HttpAnswer } from '../cloud-access-for-tests.ts';
+import { TestCloud } from '../cloud-for-tests.ts';
+import { ScriptedUnit } from '../scripted-unit-for-tests.ts';
+import { ACCESS } from './access-table.ts';
+import { ROLES, type Role } from './roles.ts';
+
+let cloud: TestCloud;
+let own: ScriptedUnit;
+let foreign: ScriptedUnit;
+/** Shows no certificate. */
+let agent: Agent;
+const tokens = new Map<Role, string>();
+
+async function ask(role: Role | undefined, method: string, path: string, body?: unknown): Promise<HttpAnswer> {
+  const token = role && tokens.get(role);
+  return fetchHttps(
+    `${cloud.endpoints.restUrl}${path}`,
+    { method, agent, headers: token === undefined ? {} : { authorization: `Bearer ${token}` } },
+    body === undefined ? undefined : JSON.stringify(body),
+  );
+}
+
+/** A call of a row that changes nothing: its unit, item and so on are unknown, its body is none. */
+const pathOf = (pattern: string): string => pattern.replace(/:(\w+)/g, 'unknown-$1');
+
+/** Streams have no end to wait for, and a login is a change. */
+const isCallable = (row: (typeof ACCESS)[number]) =>
+  row.pattern !== '/api/events' && row.pattern !== '/api/login-tokens';
+
+beforeAll(async () => {
+  cloud = await TestCloud.start();
+  agent = new Agent({ ca: cloud.root, keepAlive: true });
+  own = await ScriptedUnit.register(cloud);
+  foreign = await ScriptedUnit.register(cloud);
+  await cloud.must('PUT', `${own.path}/fleet`, { fleet: 'north' });
+  await cloud.must('PUT', `${foreign.path}/fleet`, { fleet: 'south' });
+  for (const role of ROLES) {
+    await cloud.must('PUT', `/api/users/the-${role}`, { role, scope: role === 'fleetOwner' ? 'north' : 'acme' });
+    const { token } = await cloud.must<{ token: string }>('POST', `/api/users/the-${role}/tokens`);
+    tokens.set(role, token);
+  }
+});
+
+afterAll(async () => {
+  agent.destroy();
+  await cloud.close();
+});
+
+describe('the table of access', () => {
+  test.each(ACCESS.filter(isCallable).map((row) => [`${row.method} ${row.pattern}`, row] as const))(
+    '%s is open to the roles of its row, and closed to all others and to strangers',
+    async (_, { method, pattern, roles }) => {
+      for (const role of ROLES) {
+        const { status } = await ask(role, method, pathOf(pattern));
+        expect([role, status === 403]).toEqual([role, !roles.includes(role)]);
+      }
+      expect((await ask(undefined, method, pathOf(pattern))).status).toBe(401);
+    },
+    60_000,
+  );
+
+  test('a fleet owner sees the units of the own fleet, and no others exist', async () => {
+    const list = JSON.parse((await ask('fleetOwner', 'GET', '/api/units')).body.toString()) as { systemId: string }[];
+    expect(list.map(({ systemId }) => systemId)).toEqual([own.systemId]);
+    const rows = ACCESS.filter(({ pattern, roles }) => pattern.includes(':unit') && roles.includes('fleetOwner'));
+    for (const { method, pattern } of rows) {
+      const path = pathOf(pattern.replace(':unit', foreign.systemId));
+      expect([pattern, (await ask('fleetOwner', method, path)).status]).toEqual([pattern, 404]);
+    }
+  });
+
+  test('a fleet owner makes sets of own units only, and they belong to the own fleet', async () => {
+    const put = (units: string[], name = 'mine') => ask('fleetOwner', 'PUT', `/api/unit-sets/${name}`, { units });
+    expect((await put([foreign.systemId])).status).toBe(404);
+    expect(JSON.parse((await put([own.systemId])).body.toString())).toMatchObject({ fleet: 'north' });
+    await cloud.must('PUT', '/api/unit-sets/theirs', { fleet: 'south', units: [foreign.systemId] });
+    expect((await put([own.systemId], 'theirs')).status).toBe(404);
+    const sets = JSON.parse((await ask('fleetOwner', 'GET', '/api/unit-sets')).body.toString()) as { name: string }[];
+    expect(sets.map(({ name }) => name)).toEqual(['mine']);
+  });
+
+  test('a service provider publishes for the own name only, sees own items only, and they wait for verification', async () => {
+    const { index } = await cloud.publish('foreign', '1.0.0');
+    const put = (body: object) => ask('serviceProvider', 'PUT', '/api/items/theirs/1.0.0', body);
+    expect((await put({ indexDigest: index, owner: 'default' })).status).toBe(403);
+    expect(JSON.parse((await put({ indexDigest: index })).body.toString())).toMatchObject({
+      ...{ owner: 'acme', verification: 'pending' },
+    });
+    const list = JSON.parse((await ask('serviceProvider', 'GET', '/api/items')).body.toString()) as { id: string }[];
+    expect(list.map(({ id }) => id)).toEqual(['theirs']);
+    expect((await ask('serviceProvider', 'DELETE', '/api/items/foreign/1.0.0')).status).toBe(403);
+  });
+
+  test('a certificate of a user stands for the user until the user is deleted', async () => {
+    await cloud.must('PUT', '/api/users/carla', { role: 'oem' });
+    const issued = await cloud.must<{ certificate: string; key: string }>('POST', '/api/users/carla/certificates');
+    const me = () =>
+      fetchHttps(`${cloud.endpoints.restUrl}/api/me`, {
+        ...{ ca: cloud.root, agent: false, cert: issued.certificate, key: issued.key },
+      });
+    expect(JSON.parse((await me()).body.toString())).toMatchObject({ name: 'carla', role: 'oem' });
+    await cloud.must('DELETE', '/api/users/carla');
+    expect((await me()).status).toBe(403);
+  });
+
+  test('the audit says who has changed what and why, and holds no token', async () => {
+    await fetchHttps(
+      `${cloud.endpoints.restUrl}/api/unit-sets/audited`,
+      {
+        ...{ method: 'PUT', ca: cloud.root, agent: false },
+        headers: { authorization: `Bearer ${tokens.get('oem')}`, 'x-aos-reason': 'a first stage' },
+      },
+      JSON.stringify({ units: [] }),
+    );
+    const [last] = await cloud.must<unknown[]>('GET', '/api/audit?limit=1');
+    expect(last).toMatchObject({
+      ...{ userName: 'the-oem', role: 'oem', method: 'PUT', path: '/api/unit-sets/audited', why: 'a first stage' },
+    });
+  });
+});

@@ -1,0 +1,35 @@
+/** `aos-cloud backup <file>` and `aos-cloud restore <file>`: instead of running the cloud. */
+import { Command } from 'commander';
+import { asAosError } from '../../core/index.ts';
+import { loadConfig } from '../../daemon/index.ts';
+import { CloudConfig } from '../config.ts';
+import { backUp } from './back-up.ts';
+import { restoreBackup } from './restore.ts';
+
+const SUMMARIES = {
+  backup: 'writes keys, database and blobs to one file, while the cloud runs',
+  restore: 'puts a backup into the working directory, which must be empty',
+} as const;
+
+/** Answers false when the command line asks for neither; then nothing was done. */
+export async function runBackupCommand(argv: readonly string[], defaultConfigPath: string): Promise<boolean> {
+  const name = argv[2];
+  if (name !== 'backup' && name !== 'restore') return false;
+  const command = new Command(`aos-cloud ${name}`)
+    .description(SUMMARIES[name])
+    .argument('<file>')
+    .option('-c, --config <file>', 'configuration file', defaultConfigPath)
+    .parse([...argv.slice(0, 2), ...argv.slice(3)]);
+  try {
+    const { value } = await loadConfig(CloudConfig, command.opts<{ config: string }>().config);
+    const file = command.args[0]!;
+    const { files, bytes } = await (name === 'backup'
+      ? backUp(value.workingDir, file)
+      : restoreBackup(file, value.workingDir));
+    process.stdout.write(`${name} of ${value.workingDir}: ${files} files, ${bytes} bytes\n`);
+  } catch (error) {
+    process.stderr.write(`aos-cloud: ${asAosError(error).message}\n`);
+    process.exitCode = 1;
+  }
+  return true;
+}

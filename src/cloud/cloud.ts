@@ -1,0 +1,144 @@
+/** A whole cloud: authority, stores, servers. `main.ts` runs one as a daemon, tests run one in their process. */
+import { X509Certificate } from 'node:crypto';
+import { join } from 'node:path';
+import type { Logger } from '../core/index.ts';
+import { ensureDirectory, writeFileAtomic } from '../storage/index.ts';
+import { BLOBS_PATH, blobListener } from './blobs/blob-server.ts';
+import { BlobVault } from './blobs/blob-vault.ts';
+import type { CloudConfig } from './config.ts';
+import { DISCOVERY_PATH, discoveryListener } from './discovery.ts';
+import { Campaigns } from './domain/campaigns.ts';
+import { RunningServer, tlsOptions } from './http/server.ts';
+import { Authority } from './pki/authority.ts';
+import { fingerprintOf } from './pki/x509.ts';
+import { restListener } from './rest/rest-server.ts';
+import { openStores, type StoreLimits } from './store/open-stores.ts';
+import { FIRST_USER } from './store/users.ts';
+import { UnitEvents } from './units/events.ts';
+import { Fleet } from './units/fleet.ts';
+import { upgradeListener, WEB_SOCKET_PATH } from './units/gateway.ts';
+import { NodeProvisioning } from './units/node-provisioning.ts';
+import { Renewals } from './units/renewals.ts';
+
+/** Where a cloud can be reached; also the content of `endpoints.json`. */
+export interface Endpoints {
+  readonly discoveryUrl: string;
+  readonly webSocketUrl: string;
+  readonly restUrl: string;
+  readonly blobsUrl: string;
+}
+
+/** Something of the cloud that must be stopped, in reverse order. */
+export type Use = <T extends { stop(): Promise<void> | void }>(name: string, part: T) => T;
+
+const LOOPBACK_NAMES = ['localhost', '127.0.0.1'];
+
+/** Starts everything. When it returns, all servers listen and `endpoints.json` says where. */
+export async function startCloud(config: CloudConfig, use: Use, logger: Logger): Promise<Endpoints> {
+  const { workingDir, hostName, listenHost, ports } = config;
+  const now = () => new Date();
+  await ensureDirectory(workingDir, 0o700);
+  const stores = use('stores', await openStores(join(workingDir, 'cloud.db'), limitsOf(config), logger));
+  const authority = await Authority.open({
+    directory: join(workingDir, 'pki'),
+    hostName,
+    otherNames: [...(isConcrete(listenHost) ? [listenHost] : []), ...LOOPBACK_NAMES],
+    now,
+  });
+  const operator = new X509Certificate(authority.operator.chain);
+  const operatorEnd = new Date(operator.validTo);
+  stores.certificates.addOperator(fingerprintOf(operator.raw), operator.serialNumber, operatorEnd, now());
+  if (!stores.users.find(FIRST_USER)) stores.users.put(FIRST_USER, 'oem', '', now());
+  const vault = await BlobVault.open({
+    ...{ directory: join(workingDir, 'blobs'), items: stores.items, signer: authority.signer, now },
+  });
+
+  const blobs = use(
+    'blobs',
+    await RunningServer.open(
+      config.plainBlobs ? undefined : tlsOptions(authority, 'none'),
+      blobListener(stores.items, vault, logger),
+      ...([ports.blobs, listenHost] as const),
+    ),
+  );
+  const blobsUrl = `${config.plainBlobs ? 'http' : 'https'}://${hostName}:${blobs.port}${BLOBS_PATH}`;
+  const events = new UnitEvents(logger);
+  events.subscribe((event) => stores.history.addEvent(event));
+  // The certificates of units carry the address of the discovery, which listens before the REST interface.
+  let discoveryUrl = '';
+  const nodes = new NodeProvisioning({ authority, stores, events, discoveryUrl: () => discoveryUrl, now, logger });
+  const fleet = new Fleet({
+    ...{ stores, events, nodes, logger, now },
+    blobsUrl: () => blobsUrl,
+    onOpen: (systemId) => renewals.look(systemId),
+    times: {
+      ackTimeoutMs: config.ackTimeout,
+      transmissions: config.transmissions,
+      pingIntervalMs: config.pingInterval,
+    },
+  });
+  const isOnline = (systemId: string) => fleet.isOnline(systemId);
+  const renewals: Renewals = new Renewals({
+    ...{ certificates: stores.certificates, renewBeforeMs: config.renewBefore, isOnline, now, logger },
+    renew: (systemId, types) => void nodes.renew(systemId, types, (message) => fleet.session(systemId).send(message)),
+  });
+  const campaigns = new Campaigns({
+    ...{ stores, events, isOnline, now, logger },
+    desiredChanged: (systemId) => fleet.desiredChanged(systemId),
+  });
+  const webSocket = await RunningServer.open(
+    tlsOptions(authority, 'required'),
+    (_, response) => response.writeHead(426, { upgrade: 'websocket' }).end(),
+    ...([ports.webSocket, listenHost] as const),
+  );
+  const accept = (...claim: Parameters<Fleet['accept']>) => fleet.accept(...claim);
+  const { certificates, units } = stores;
+  webSocket.server.on('upgrade', upgradeListener({ certificates, units, accept, now, logger }));
+  use('webSocket', webSocket);
+  use('fleet', fleet);
+  use('campaigns', campaigns).start();
+  use('renewals', renewals).start();
+  const webSocketUrl = `wss://${hostName}:${webSocket.port}${WEB_SOCKET_PATH}`;
+  const discovery = use(
+    'discovery',
+    await RunningServer.open(
+      tlsOptions(authority, 'required'),
+      discoveryListener({ group: stores.group, certificates, units, webSocketUrl: () => webSocketUrl, now, logger }),
+      ...([ports.discovery, listenHost] as const),
+    ),
+  );
+  discoveryUrl = `https://${hostName}:${discovery.port}${DISCOVERY_PATH}`;
+  let restUrl = '';
+  const rest = use(
+    'rest',
+    await RunningServer.open(
+      // A browser that has no certificate comes with a token.
+      tlsOptions(authority, 'asked'),
+      restListener({
+        ...{ authority, stores, vault, fleet, nodes, events, hostName, logger, now },
+        discoveryUrl: () => discoveryUrl,
+        restUrl: () => restUrl,
+        pkiDirectory: join(workingDir, 'pki'),
+        ...{ campaigns, requireVerification: config.requireVerification, rateLimit: config.rateLimit },
+        defaultOwner: config.defaultOwner,
+      }),
+      ...([ports.rest, listenHost] as const),
+    ),
+  );
+  restUrl = `https://${hostName}:${rest.port}`;
+  const endpoints = { discoveryUrl, webSocketUrl, restUrl, blobsUrl };
+  await writeFileAtomic(join(workingDir, 'endpoints.json'), `${JSON.stringify(endpoints, null, 2)}\n`);
+  return endpoints;
+}
+
+function limitsOf(config: CloudConfig): StoreLimits {
+  const { messageLogLimit, monitoringRetention, monitoringLimit, logRetention, logLimitBytes, alertLimit } = config;
+  return {
+    messages: messageLogLimit,
+    samples: { maxAgeMs: monitoringRetention, maxCount: monitoringLimit },
+    logs: { maxAgeMs: logRetention, maxBytes: logLimitBytes },
+    alerts: alertLimit,
+  };
+}
+
+const isConcrete = (host: string): boolean => !['', '0.0.0.0', '::'].includes(host);

@@ -1,0 +1,53 @@
+/** Configuration of aos-cloud: one JSON file (spec/decisions.md 8.1). */
+import { z } from 'zod';
+import { DurationMs } from '../daemon/index.ts';
+
+const Port = z.int().min(0).max(65_535);
+
+export const CloudConfig = z.object({
+  /** Certificates, database and blobs; nothing outside of it is written. */
+  workingDir: z.string().min(1),
+  /** Name under which units and operators reach the cloud; it stands in its certificate and in the operator's. */
+  hostName: z.string().min(1).default('localhost'),
+  /** Address that the servers listen on; empty: all. */
+  listenHost: z.string().default(''),
+  /** 0 takes a free one. */
+  ports: z
+    .object({
+      discovery: Port.default(9000),
+      webSocket: Port.default(9001),
+      blobs: Port.default(9002),
+      rest: Port.default(10_000),
+    })
+    .prefault({}),
+  /** Blobs over plain HTTP: for units that trust the roots of their system only. Blobs are encrypted either way. */
+  plainBlobs: z.boolean().default(false),
+  /** Owner of items whose publisher names none; instances of one owner share a network. */
+  defaultOwner: z.string().min(1).max(64).default('default'),
+  /** How long a message waits for its acknowledgement, and how often it is sent before it is given up. */
+  ackTimeout: DurationMs.prefault('10s'),
+  transmissions: z.int().min(1).default(4),
+  /** A unit that is silent for two and a half of these is taken for gone. */
+  pingInterval: DurationMs.prefault('30s'),
+  /** Messages that are kept per unit to be looked at. */
+  messageLogLimit: z.int().min(10).default(2000),
+  /** How long samples of usage are kept, and how many per unit. */
+  monitoringRetention: DurationMs.prefault('P14D'),
+  monitoringLimit: z.int().min(100).default(200_000),
+  /** How long logs that were asked for are kept, and how many bytes per unit, compressed as they came. */
+  logRetention: DurationMs.prefault('P30D'),
+  logLimitBytes: z
+    .int()
+    .min(1024 * 1024)
+    .default(64 * 1024 * 1024),
+  /** Alerts that are kept per unit. */
+  alertLimit: z.int().min(10).default(5000),
+  /** Items of service providers go to units for verification only, until an OEM has judged them. */
+  requireVerification: z.boolean().default(true),
+  /** Requests of one person, program or address to the REST interface and the web page. */
+  rateLimit: z.object({ perSecond: z.number().min(1).default(100), burst: z.int().min(1).default(1000) }).prefault({}),
+  /** Certificates of units are renewed when they have less left. */
+  renewBefore: DurationMs.prefault('P30D'),
+});
+
+export type CloudConfig = z.output<typeof CloudConfig>;

@@ -1,0 +1,83 @@
+/** HTTP and HTTPS servers of a cloud. */
+import { createServer as createHttpServer, type IncomingMessage, type RequestListener, type Server } from 'node:http';
+import { createServer as createHttpsServer, type ServerOptions } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import type { TLSSocket } from 'node:tls';
+import { AosError } from '../../core/index.ts';
+import type { Authority } from '../pki/authority.ts';
+import { fingerprintOf } from '../pki/x509.ts';
+import type { CertificateRow, CertificateStore } from '../store/certificates.ts';
+
+const HEADERS_TIMEOUT_MS = 30_000;
+
+/** Whether clients must show a certificate of this cloud. */
+export type ClientCertificates = 'required' | 'asked' | 'none';
+
+export function tlsOptions(authority: Authority, clients: ClientCertificates): ServerOptions {
+  return {
+    cert: authority.server.chain,
+    key: authority.server.key,
+    ca: authority.rootPem,
+    minVersion: 'TLSv1.2',
+    requestCert: clients !== 'none',
+    rejectUnauthorized: clients === 'required',
+    headersTimeout: HEADERS_TIMEOUT_MS,
+    // An upload takes as long as it takes.
+    requestTimeout: 0,
+  };
+}
+
+/** A server that listens; `port` is the real one when 0 was asked for. */
+export class RunningServer {
+  readonly server: Server;
+  readonly port: number;
+
+  private constructor(server: Server, port: number) {
+    this.server = server;
+    this.port = port;
+  }
+
+  static async open(
+    tls: ServerOptions | undefined,
+    listener: RequestListener,
+    port: number,
+    host: string,
+  ): Promise<RunningServer> {
+    const server = tls
+      ? createHttpsServer(tls, listener)
+      : createHttpServer({ headersTimeout: HEADERS_TIMEOUT_MS, requestTimeout: 0 }, listener);
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen({ port, ...(host !== '' && { host }) }, () => {
+        server.off('error', reject);
+        resolve();
+      });
+    });
+    return new RunningServer(server, (server.address() as AddressInfo).port);
+  }
+
+  async stop(): Promise<void> {
+    const closed = new Promise((resolve) => this.server.close(resolve));
+    this.server.closeAllConnections();
+    await closed;
+  }
+}
+
+/** The certificate that the client has shown, unless it is unknown, revoked or has expired. */
+export function clientOf(request: IncomingMessage, certificates: CertificateStore): CertificateRow | undefined {
+  const socket = request.socket as TLSSocket;
+  const shown = socket.authorized ? socket.getPeerX509Certificate() : undefined;
+  return shown && certificates.find(fingerprintOf(shown.raw));
+}
+
+/** Reads a body. Throws `outOfRange` when it is larger than `maxBytes`. */
+export async function readBody(request: IncomingMessage, maxBytes: number): Promise<string> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    size += chunk.length;
+    if (size > maxBytes) throw new AosError('outOfRange', `the request has more than ${maxBytes} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}

@@ -1,0 +1,32 @@
+/** What the REST interface works with. */
+import type { Logger } from '../../core/index.ts';
+import type { BlobVault } from '../blobs/blob-vault.ts';
+import type { Campaigns } from '../domain/campaigns.ts';
+import type { RateLimit } from '../http/rate-limiter.ts';
+import type { Authority } from '../pki/authority.ts';
+import type { Stores } from '../store/open-stores.ts';
+import type { UnitEvents } from '../units/events.ts';
+import type { Fleet } from '../units/fleet.ts';
+import type { NodeProvisioning } from '../units/node-provisioning.ts';
+
+export interface RestParts {
+  readonly authority: Authority;
+  readonly stores: Stores;
+  readonly vault: BlobVault;
+  readonly fleet: Fleet;
+  readonly nodes: NodeProvisioning;
+  readonly events: UnitEvents;
+  readonly campaigns: Campaigns;
+  readonly requireVerification: boolean;
+  /** Of each person, program and address. */
+  readonly rateLimit: RateLimit;
+  /** Where the authority keeps its files. */
+  readonly pkiDirectory: string;
+  /** Where this interface is. */
+  readonly restUrl: () => string;
+  readonly discoveryUrl: () => string;
+  readonly hostName: string;
+  readonly defaultOwner: string;
+  readonly logger: Logger;
+  readonly now: () => Date;
+}

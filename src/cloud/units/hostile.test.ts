@@ -1,0 +1,101 @@
+/** Units that mean harm, or are broken: others do not notice. */
+
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { silentLogger } from '../../core/index.ts';
+import { TestCloud } from '../cloud-for-tests.ts';
+import { REGISTRATION_PATH, registrationOf, ScriptedUnit } from '../scripted-unit-for-tests.ts';
+import { GroupCommit } from '../store/group-commit.ts';
+
+const MAX_FRAME_BYTES = 8 * 1024 * 1024;
+
+let cloud: TestCloud;
+let honest: ScriptedUnit;
+
+beforeAll(async () => {
+  cloud = await TestCloud.start();
+  honest = await ScriptedUnit.register(cloud);
+  await honest.comeOnline();
+});
+
+afterAll(async () => {
+  honest.disconnect();
+  await cloud.close();
+});
+
+describe('a hostile unit', () => {
+  test('that sends a frame larger than any message is cut off; others stay', async () => {
+    const unit = await ScriptedUnit.register(cloud);
+    await unit.comeOnline();
+    const closed = unit.closed();
+    unit.sendFrame(Buffer.alloc(MAX_FRAME_BYTES + 1, ' '));
+    expect(await closed).toBe(1009);
+    await honest.acked(honest.sendStatus({}));
+    await unit.comeOnline();
+    unit.disconnect();
+  });
+
+  test('that floods the cloud holds up nobody else, and loses nothing of its own', async () => {
+    const unit = await ScriptedUnit.register(cloud);
+    await unit.comeOnline();
+    const flood = Array.from({ length: 300 }, () => unit.sendStatus({}));
+    await honest.acked(honest.sendStatus({}));
+    // While the flood is still being worked off.
+    expect(unit.acks.length).toBeLessThan(flood.length);
+    await unit.acked(flood.at(-1)!);
+    expect(unit.acks).toEqual(expect.arrayContaining(flood.slice(0, -1)));
+    unit.disconnect();
+  });
+
+  test('whose certificate was stolen opens nothing after its reset, however it is shown', async () => {
+    const unit = await ScriptedUnit.register(cloud);
+    await unit.comeOnline();
+    const closed = unit.closed();
+    await cloud.must('POST', `${unit.path}/reset`);
+    await closed;
+    expect((await unit.discover()).status).toBe(403);
+    await expect(unit.connect()).rejects.toThrow(/403/);
+  });
+
+  test.each([
+    ['of markup and text that turns around', '<img src=x onerror=alert(1)>\u202e', 201],
+    ['that is a path', '../../operator', 201],
+    ['that is a member of every object', '__proto__', 201],
+    ['that is too long', 'x'.repeat(65), 400],
+    ['that is nothing', '', 400],
+  ])('with a name %s is a unit of that name, or none', async (_, systemId, status) => {
+    const { request } = await registrationOf('named');
+    const answer = await cloud.ask('POST', REGISTRATION_PATH, { ...request, system_uid: systemId });
+    expect([answer.status, answer.body.toString().includes('online_certificate')]).toEqual([status, status === 201]);
+    if (status !== 201) return;
+    const path = `/api/units/${encodeURIComponent(systemId)}`;
+    expect(await cloud.must('GET', path)).toMatchObject({ systemId, online: false });
+    expect((await cloud.must<{ systemId: string }[]>('GET', '/api/units')).map((unit) => unit.systemId)).toContain(
+      systemId,
+    );
+    await cloud.must('DELETE', path);
+  });
+});
+
+test('while the disk is full nothing is acknowledged that is not kept; with room again all goes on', async () => {
+  const directory = await mkdtemp(join(tmpdir(), 'aos-cloud-full-'));
+  const database = new DatabaseSync(join(directory, 'full.db'));
+  try {
+    database.exec('PRAGMA journal_mode = WAL; CREATE TABLE kept (data TEXT) STRICT; PRAGMA max_page_count = 8');
+    const group = new GroupCommit(database, silentLogger);
+    const keep = (bytes: number) => () => void database.prepare('INSERT INTO kept VALUES (?)').run('x'.repeat(bytes));
+    const both = [group.run(keep(10)), group.run(keep(100_000))];
+    const outcomes = (await Promise.allSettled(both)).map(({ status }) => status);
+    const kept = database.prepare('SELECT COUNT(*) AS count FROM kept').get()!.count;
+    expect(kept).toBe(outcomes.filter((status) => status === 'fulfilled').length);
+    expect(outcomes[1]).toBe('rejected');
+    database.exec('PRAGMA max_page_count = 10000');
+    await group.run(keep(100_000));
+  } finally {
+    database.close();
+    await rm(directory, { recursive: true, force: true });
+  }
+});

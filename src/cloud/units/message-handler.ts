@@ -1,0 +1,173 @@
+/** What the cloud does with each message of a unit (spec/cloud-protocol.md 8, 14). */
+import type { CloudMessage, Identity, UnitMessage } from '../../protocol/index.ts';
+import { blobInfo } from '../blobs/blob-vault.ts';
+import { wantedOn } from '../domain/facts.ts';
+import { type InstanceName, stateChecksum } from '../store/instance-states.ts';
+import type { Stores } from '../store/open-stores.ts';
+import type { UnitEvents } from './events.ts';
+import type { NodeProvisioning } from './node-provisioning.ts';
+import { hasMovedNodes, mergeUnitStatus } from './unit-picture.ts';
+import type { MessageHandler } from './unit-session.ts';
+
+export interface HandlerParts {
+  readonly systemId: string;
+  readonly stores: Stores;
+  readonly events: UnitEvents;
+  readonly nodes: NodeProvisioning;
+  readonly blobsUrl: () => string;
+  /** Sends to the unit of this link. */
+  readonly send: (message: CloudMessage) => void;
+  /** Told when the unit has drawn its picture anew. */
+  readonly onFullStatus: () => void;
+  /** Told when a status says that a node is in another state than before. */
+  readonly onNodesMoved: () => void;
+  readonly now: () => Date;
+}
+
+const nameOf = ({ id, codename }: Identity): string => id ?? codename ?? '';
+
+function instanceOf(message: {
+  readonly item: Identity;
+  readonly subject: Identity;
+  readonly instance: number;
+}): InstanceName {
+  return { itemId: nameOf(message.item), subjectId: nameOf(message.subject), instance: message.instance };
+}
+
+function members({ itemId, subjectId, instance }: InstanceName) {
+  return { item: { id: itemId }, subject: { id: subjectId }, instance };
+}
+
+export class UnitMessageHandler implements MessageHandler {
+  readonly #parts: HandlerParts;
+  /** What the status that was stored last says; it is reacted to next. */
+  #nodesMoved = false;
+
+  constructor(parts: HandlerParts) {
+    this.#parts = parts;
+  }
+
+  store(message: UnitMessage, log: () => void): Promise<void> {
+    const { stores, systemId, now } = this.#parts;
+    return stores.group.run(() => {
+      log();
+      stores.units.setSeen(systemId, now());
+      this.#remember(message);
+    });
+  }
+
+  #remember(message: UnitMessage): void {
+    const { stores, systemId, now } = this.#parts;
+    switch (message.messageType) {
+      case 'unitStatus': {
+        const before = stores.units.picture(systemId);
+        const after = mergeUnitStatus(before, message);
+        this.#nodesMoved = hasMovedNodes(before, after);
+        stores.units.setPicture(systemId, after);
+        break;
+      }
+      case 'newState':
+        if (isIntact(message)) stores.states.put(systemId, instanceOf(message), message.state, now());
+        break;
+      case 'monitoringData':
+        stores.samples.add(systemId, message, now());
+        break;
+      case 'alerts':
+        stores.alerts.add(systemId, message.items);
+        break;
+      case 'pushLog':
+        stores.logs.add(systemId, message, now());
+        break;
+      case 'installUnitCertificatesConfirmation':
+        for (const { serial } of message.certificates) {
+          if (serial !== '') stores.certificates.setInstalled(systemId, serial, now());
+        }
+        break;
+    }
+  }
+
+  async react(message: UnitMessage): Promise<void> {
+    const { events, nodes, onFullStatus, onNodesMoved, send, stores, systemId } = this.#parts;
+    switch (message.messageType) {
+      case 'unitStatus':
+        events.publish(systemId, 'status', { isDeltaInfo: message.isDeltaInfo });
+        if (!message.isDeltaInfo) onFullStatus();
+        if (this.#nodesMoved) onNodesMoved();
+        break;
+      case 'requestBlobUrls':
+        send({
+          messageType: 'blobUrls',
+          correlationId: message.correlationId,
+          items: this.#blobs(message.digests),
+        });
+        break;
+      case 'newState':
+        this.#judgeState(message);
+        break;
+      case 'stateRequest': {
+        const instance = instanceOf(message);
+        const state = message.default ? '' : stores.states.get(systemId, instance);
+        send({ messageType: 'updateState', ...members(instance), stateChecksum: stateChecksum(state), state });
+        break;
+      }
+      case 'issueUnitCertificates':
+        send({
+          messageType: 'issuedUnitCertificates',
+          certificates: await nodes.issue(systemId, message.requests),
+        });
+        break;
+      case 'installUnitCertificatesConfirmation':
+        events.publish(systemId, 'certificates', { certificates: message.certificates });
+        break;
+      case 'startProvisioningResponse':
+      case 'finishProvisioningResponse':
+      case 'deprovisioningResponse':
+        await nodes.answered(systemId, message, send);
+        break;
+      case 'alerts':
+        events.publish(systemId, 'alerts', { items: message.items });
+        break;
+      case 'monitoringData':
+        events.publish(systemId, 'monitoring', { nodes: message.nodes.length });
+        break;
+      case 'pushLog': {
+        const { correlationId, node, part, partsCount, status } = message;
+        events.publish(systemId, 'log', { correlationId, nodeId: node.codename, part, partsCount, status });
+        break;
+      }
+      case 'overrideEnvVarsStatus':
+        events.publish(systemId, 'envVars', { statuses: message.statuses });
+        break;
+      case 'ack':
+        break;
+    }
+  }
+
+  /** Those of the blobs that belong to an item of the unit; for others it learns that there is none. */
+  #blobs(digests: readonly string[]) {
+    const { stores, systemId, blobsUrl } = this.#parts;
+    const itemIds = wantedOn(stores, systemId).map(({ itemId }) => itemId);
+    return digests.flatMap((digest) => {
+      const blob = stores.items.blobOfItems(itemIds, digest);
+      return blob ? [blobInfo(blob, blobsUrl())] : [];
+    });
+  }
+
+  #judgeState(message: Extract<UnitMessage, { messageType: 'newState' }>): void {
+    const { events, send, systemId } = this.#parts;
+    const instance = instanceOf(message);
+    const accepted = isIntact(message);
+    send({
+      messageType: 'stateAcceptance',
+      ...members(instance),
+      checksum: message.stateChecksum,
+      result: accepted ? 'accepted' : 'rejected',
+      reason: accepted ? '' : 'the checksum is not that of the state',
+    });
+    events.publish(systemId, 'state', { ...instance, checksum: message.stateChecksum, accepted });
+  }
+}
+
+function isIntact({ state, stateChecksum: claimed }: { readonly state: string; readonly stateChecksum: string }) {
+  return stateChecksum(state) === claimed.toLowerCase();
+}

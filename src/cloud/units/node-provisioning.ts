@@ -1,0 +1,182 @@
+/** Certificates of units and of nodes that are added later (spec/provisioning.md 10, 11; spec/cloud-protocol.md 8.17 ff.). */
+import { randomUUID } from 'node:crypto';
+import { AosError, asAosError, type Logger } from '../../core/index.ts';
+import type {
+  CloudMessage,
+  DeprovisioningResponse,
+  FinishProvisioningResponse,
+  IssueUnitCertificates,
+  RenewCertificatesNotification,
+  StartProvisioningResponse,
+} from '../../protocol/index.ts';
+import { transaction } from '../../storage/index.ts';
+import type { Authority, IssuedCertificate } from '../pki/authority.ts';
+import type { CertificateOwner } from '../store/certificates.ts';
+import type { Stores } from '../store/open-stores.ts';
+import type { UnitEvents } from './events.ts';
+
+type Answer = StartProvisioningResponse | FinishProvisioningResponse | DeprovisioningResponse;
+type Send = (message: CloudMessage) => unknown;
+
+/** Types that the cloud's wire knows (spec/decisions.md C-31); `iam` is applied last, since servers restart with it. */
+const TYPES: readonly string[] = ['online', 'offline', 'cm', 'sm', 'iam'];
+const SECRETS_VERSION = '2.0.0';
+
+export interface NodeProvisioningParts {
+  readonly authority: Authority;
+  readonly stores: Stores;
+  readonly events: UnitEvents;
+  readonly discoveryUrl: () => string;
+  readonly now: () => Date;
+  readonly logger: Logger;
+}
+
+export class NodeProvisioning {
+  readonly #parts: NodeProvisioningParts;
+
+  constructor(parts: NodeProvisioningParts) {
+    this.#parts = parts;
+  }
+
+  /** Begins to take a node into the unit; the password becomes the security officer's PIN of its tokens. */
+  start(systemId: string, nodeId: string, password: string, send: Send): void {
+    this.#parts.stores.units.setNodePassword(systemId, nodeId, password);
+    send({
+      messageType: 'startProvisioningRequest',
+      correlationId: randomUUID(),
+      node: { codename: nodeId },
+      password,
+    });
+  }
+
+  /** Begins to take a node out of the unit. */
+  deprovision(systemId: string, nodeId: string, send: Send): void {
+    send({
+      messageType: 'deprovisioningRequest',
+      correlationId: randomUUID(),
+      node: { codename: nodeId },
+      password: this.#passwordOf(systemId, nodeId),
+    });
+  }
+
+  /** Asks the unit to renew certificates: those of the given types, or all. Answers how many. */
+  renew(systemId: string, types: readonly string[] | undefined, send: Send): number {
+    const { stores } = this.#parts;
+    const newest = new Map(
+      stores.certificates
+        .ofUnit(systemId)
+        .filter(({ revokedAt, type }) => revokedAt === null && (types === undefined || types.includes(type ?? '')))
+        .map((certificate) => [`${certificate.nodeId} ${certificate.type}`, certificate] as const),
+    );
+    const certificates = [...newest.values()].map(({ nodeId, type, serial, notAfter }) => ({
+      type: type ?? '',
+      node: { codename: nodeId ?? '' },
+      serial,
+      validTill: notAfter,
+    }));
+    if (certificates.length === 0) {
+      throw new AosError('notFound', `unit ${systemId} has no certificate of type ${types?.join(', ') ?? 'any'}`);
+    }
+    const message: RenewCertificatesNotification = {
+      messageType: 'renewCertificatesNotification',
+      certificates,
+      unitSecrets: {
+        version: SECRETS_VERSION,
+        nodes: Object.entries(stores.units.nodePasswords(systemId)).map(([codename, secret]) => ({
+          node: { codename },
+          secret,
+        })),
+      },
+    };
+    send(message);
+    return certificates.length;
+  }
+
+  /** Signs requests of a running unit. One that is refused is left out, and told to those who follow the unit. */
+  async issue(
+    systemId: string,
+    requests: IssueUnitCertificates['requests'],
+  ): Promise<{ type: string; node: { codename: string }; certificateChain: string }[]> {
+    const issued = [];
+    for (const { type, node, csr } of requests) {
+      try {
+        const { chain } = await this.sign({ systemId, nodeId: node.codename, type }, csr);
+        issued.push({ type, node: { codename: node.codename }, certificateChain: chain });
+      } catch (error) {
+        this.#tell(systemId, node.codename, `certificate ${type}`, asAosError(error).message);
+      }
+    }
+    return issued;
+  }
+
+  /** Signs one request and lists the certificate. */
+  async sign(owner: CertificateOwner, csr: string): Promise<IssuedCertificate> {
+    const { authority, stores, discoveryUrl, now } = this.#parts;
+    if (!TYPES.includes(owner.type)) {
+      throw new AosError('notSupported', `certificate type "${owner.type}" is none of ${TYPES.join(', ')}`);
+    }
+    const issued = await authority.issueForUnit({
+      ...{ csr, systemId: owner.systemId, type: owner.type, discoveryUrl: discoveryUrl() },
+    });
+    stores.certificates.addForUnit(issued, owner, now());
+    return issued;
+  }
+
+  /** The next step after a unit's answer. */
+  async answered(systemId: string, answer: Answer, send: Send): Promise<void> {
+    const { stores, now } = this.#parts;
+    const nodeId = answer.node.codename;
+    const { errorInfo } = answer;
+    if (errorInfo) {
+      this.#tell(systemId, nodeId, answer.messageType, errorInfo.message || `error ${errorInfo.aosCode}`);
+      return;
+    }
+    switch (answer.messageType) {
+      case 'startProvisioningResponse':
+        await this.#finish(systemId, nodeId, answer, send);
+        break;
+      case 'finishProvisioningResponse':
+        this.#tell(systemId, nodeId, 'provisioned');
+        break;
+      case 'deprovisioningResponse':
+        transaction(stores.database, () => {
+          stores.certificates.revoke(systemId, nodeId, now());
+          stores.units.setNodePassword(systemId, nodeId, undefined);
+        });
+        this.#tell(systemId, nodeId, 'unprovisioned');
+        break;
+    }
+  }
+
+  async #finish(systemId: string, nodeId: string, answer: StartProvisioningResponse, send: Send): Promise<void> {
+    const { csrs, correlationId } = answer;
+    const sorted = csrs.toSorted((a, b) => TYPES.indexOf(a.type) - TYPES.indexOf(b.type));
+    const certificates = [];
+    try {
+      for (const { type, csr } of sorted) {
+        const { chain } = await this.sign({ systemId, nodeId, type }, csr);
+        certificates.push({ type, chain });
+      }
+    } catch (error) {
+      this.#tell(systemId, nodeId, 'finishProvisioningRequest', asAosError(error).message);
+      return;
+    }
+    send({
+      messageType: 'finishProvisioningRequest',
+      ...(correlationId !== undefined && { correlationId }),
+      node: { codename: nodeId },
+      certificates,
+      password: this.#passwordOf(systemId, nodeId),
+    });
+  }
+
+  #passwordOf(systemId: string, nodeId: string): string {
+    return this.#parts.stores.units.nodePasswords(systemId)[nodeId] ?? '';
+  }
+
+  #tell(systemId: string, nodeId: string, step: string, error?: string): void {
+    const { events, logger } = this.#parts;
+    if (error !== undefined) logger.warn({ systemId, nodeId, step, error }, 'a step with a node failed');
+    events.publish(systemId, 'node', { nodeId, step, ...(error !== undefined && { error }) });
+  }
+}

@@ -1,0 +1,67 @@
+/** The pages of a cloud, on the port of the REST interface. */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { AosError, asAosError, isAosError } from '../../core/index.ts';
+import { statusOf } from '../http/problem.ts';
+import { actorOf } from '../rest/authenticate.ts';
+import type { RestParts } from '../rest/parts.ts';
+import { loadAssets } from './assets.ts';
+import { html } from './html.ts';
+import { layout, type Page } from './layout.ts';
+import { login, logout } from './login.ts';
+import { logFile, pageAt } from './page-models.ts';
+import { sendPage, sendText } from './send-page.ts';
+
+const CONTENT_TYPES: Readonly<Record<string, string>> = {
+  css: 'text/css; charset=utf-8',
+  js: 'text/javascript; charset=utf-8',
+  svg: 'image/svg+xml',
+};
+
+/** Answers everything that is not below `/api/`. */
+export function webListener(parts: RestParts): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
+  const assets = loadAssets();
+  const { stores, now, hostName, logger } = parts;
+  const loginParts = { users: stores.users, now, hostName };
+  return async (request, response) => {
+    const url = new URL(request.url ?? '/', 'https://cloud');
+    const { pathname } = url;
+    if (pathname.startsWith('/assets/')) {
+      const name = pathname.slice('/assets/'.length);
+      const text = Object.hasOwn(assets, name) ? assets[name] : undefined;
+      if (text === undefined) sendPage(response, 404, 'there is nothing here');
+      else sendText(response, text, CONTENT_TYPES[name.split('.').at(-1)!] ?? 'text/plain', 'no-cache');
+      return;
+    }
+    if (pathname === '/login') return login(loginParts, request, response);
+    if (pathname === '/logout' && request.method === 'POST') return logout(loginParts, request, response);
+    const actor = actorOf(request, stores, now());
+    if (!actor) {
+      response.writeHead(303, { location: '/login', 'cache-control': 'no-store' }).end();
+      return;
+    }
+    let page: Page;
+    let status = 200;
+    try {
+      if (request.method !== 'GET' && request.method !== 'HEAD') {
+        throw new AosError('notSupported', 'pages are only read; changes go to /api/');
+      }
+      const file = logFile(parts, actor, pathname);
+      if (file !== undefined) {
+        sendText(response, file, 'text/plain; charset=utf-8', 'no-store');
+        return;
+      }
+      page = pageAt(parts, actor, url);
+    } catch (error) {
+      const { message } = asAosError(error);
+      status = statusOf(error);
+      if (status >= 500) logger.error({ path: pathname, error: message }, 'a page failed');
+      const title = isAosError(error, 'notFound') ? 'Not found' : 'It did not work';
+      page = {
+        title,
+        menu: '',
+        body: html`<h1>${title}</h1><p class="fault">${message}</p><p><a href="/">Back to the start</a></p>`,
+      };
+    }
+    sendPage(response, status, layout(page, actor, hostName));
+  };
+}

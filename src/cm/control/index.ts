@@ -1,0 +1,2 @@
+/** The local control socket: status, events, plan, why, locks of updates. */
+export * from './control-handlers.ts';

@@ -1,0 +1,183 @@
+/** Why something is as it is (spec/beyond.md P-03): from the wish over the placement to the node's own words. Pure. */
+import { AosError, type ErrorInfo, instanceName } from '../../core/index.ts';
+import type { WhyReason, WhyReport } from '../../daemon/index.ts';
+import type { DecisionEvent } from '../events/index.ts';
+import type { Placement } from '../launcher/index.ts';
+import type { InstanceStatus, ItemStatus, NodeInfo } from '../model.ts';
+import type { Desired } from '../updates/index.ts';
+
+export interface WhyFacts {
+  readonly desired: Desired | undefined;
+  readonly update: { readonly state: string; readonly since: string; readonly waitsFor?: string | undefined };
+  readonly items: readonly ItemStatus[];
+  readonly instances: readonly InstanceStatus[];
+  readonly nodes: readonly NodeInfo[];
+  readonly subjects: readonly string[];
+  /** Where each instance would go now, with the reasons against the other places. */
+  readonly placements: readonly Placement[];
+  /** Of one thing, oldest first. */
+  readonly events: (kind: WhyReport['kind'], id: string) => readonly DecisionEvent[];
+}
+
+/** Newest events that are told of one thing. */
+const TOLD_EVENTS = 10;
+
+/** Throws `notFound` with what there is to ask about. */
+export function whyReport(name: string, facts: WhyFacts): WhyReport {
+  if (name === 'update') return whyUpdate(facts);
+  const node = facts.nodes.find(({ nodeId }) => nodeId === name);
+  if (node) return whyNode(node, facts);
+  if (instanceNames(facts).includes(name)) return whyInstance(name, facts);
+  if (itemNames(facts).includes(name)) return whyItem(name, facts);
+  const known = ['update', ...facts.nodes.map(({ nodeId }) => nodeId), ...itemNames(facts), ...instanceNames(facts)];
+  throw new AosError('notFound', `nothing here is called ${name}; there is ${known.slice(0, 20).join(', ')}`);
+}
+
+function instanceNames({ instances, desired }: WhyFacts): string[] {
+  const wished = (desired?.instances ?? []).map(({ item, subject }) => `${item.id}/${subject.id}/0`);
+  return [...new Set([...instances.map(({ ident }) => instanceName(ident)), ...wished])];
+}
+
+function itemNames({ items, desired }: WhyFacts): string[] {
+  return [...new Set([...items.map(({ itemId }) => itemId), ...(desired?.items ?? []).map(({ item }) => item.id)])];
+}
+
+function whyInstance(id: string, facts: WhyFacts): WhyReport {
+  const { desired, items, nodes, subjects } = facts;
+  const status = facts.instances.find(({ ident }) => instanceName(ident) === id);
+  const wish = desired?.instances.find(({ item, subject }) => id.startsWith(`${item.id}/${subject.id}/`));
+  const itemId = status?.ident.itemId ?? wish?.item.id ?? '';
+  const wanted = desired?.items.find(({ item }) => item.id === itemId);
+  const reasons: WhyReason[] = [];
+
+  if (status?.ident.preinstalled) reasons.push({ what: 'the node brought it along; no desired status can change it' });
+  else if (!wish) reasons.push({ what: 'the desired status does not ask for it' });
+  else {
+    const count = wish.numInstances === undefined ? '' : `, ${wish.numInstances} of them`;
+    reasons.push({
+      what: `the desired status asks for it: subject ${wish.subject.id}, priority ${wish.priority}${count}`,
+      ...(wish.labels.length > 0 && { because: `only on nodes with labels ${wish.labels.join(', ')}` }),
+    });
+    reasons.push(
+      wanted
+        ? { what: `its item is wanted in version ${wanted.version}` }
+        : { what: 'the desired items do not name its item' },
+    );
+    const subject = desired?.subjects.find(({ identity }) => identity.id === wish.subject.id);
+    if (subject?.isReportedFromUnit && !subjects.includes(wish.subject.id)) {
+      reasons.push({ what: `it must not run: IAM does not report subject ${wish.subject.id}` });
+    }
+  }
+  reasons.push(...waitsOf(facts));
+  for (const row of items.filter((row) => row.itemId === itemId && row.state !== 'removed')) {
+    reasons.push({ what: `item version ${row.version} is ${row.state}`, ...causeOf(row.error) });
+  }
+  if (status) reasons.push(...placeOf(status, facts));
+  const node = nodes.find(({ nodeId }) => nodeId === status?.nodeId);
+  if (node && (!node.isConnected || node.state !== 'provisioned')) reasons.push(nodeReason(node));
+  if (status?.error)
+    reasons.push({ what: `its ${status.nodeId ? 'node' : 'placement'} reports an error`, ...causeOf(status.error) });
+  reasons.push(...toldOf(facts, 'instance', id));
+  const place = status?.nodeId ? ` on node ${status.nodeId}` : '';
+  return {
+    kind: 'instance',
+    id,
+    now: status ? `version ${status.version || 'unknown'} is ${status.state}${place}` : 'it does not exist',
+    reasons,
+  };
+}
+
+function placeOf(status: InstanceStatus, { placements }: WhyFacts): WhyReason[] {
+  const placement = placements.find(({ wanted }) => instanceName(wanted.ident) === instanceName(status.ident));
+  const chosen: WhyReason[] = status.nodeId
+    ? [{ what: `it was placed on node ${status.nodeId}`, ...(status.because && { because: status.because }) }]
+    : [{ what: 'it has no place', ...(status.because && { because: status.because }) }];
+  const others = (placement?.notChosen ?? []).map(
+    ({ nodeId, runtimeId, because }): WhyReason => ({
+      what: `not on ${nodeId}${runtimeId ? `, runtime ${runtimeId}` : ''}`,
+      because,
+    }),
+  );
+  return [...chosen, ...others];
+}
+
+function whyItem(id: string, facts: WhyFacts): WhyReport {
+  const rows = facts.items.filter(({ itemId }) => itemId === id);
+  const wanted = facts.desired?.items.find(({ item }) => item.id === id);
+  const used = facts.instances.filter(({ ident }) => ident.itemId === id);
+  return {
+    kind: 'item',
+    id,
+    now:
+      rows.map(({ version, state }) => `version ${version} is ${state}`).join(', ') || 'nothing of it is on the unit',
+    reasons: [
+      { what: wanted ? `the desired status wants version ${wanted.version}` : 'the desired status does not name it' },
+      ...waitsOf(facts),
+      ...rows.flatMap(({ version, error }) =>
+        error ? [{ what: `version ${version} has an error`, ...causeOf(error) }] : [],
+      ),
+      ...used.map((one) => ({ what: `${instanceName(one.ident)} uses version ${one.version}` })),
+      ...toldOf(facts, 'item', id),
+    ],
+  };
+}
+
+function whyNode(node: NodeInfo, facts: WhyFacts): WhyReport {
+  const here = facts.instances.filter(({ nodeId }) => nodeId === node.nodeId);
+  const order = facts.desired?.nodes.find(({ item }) => item.codename === node.nodeId);
+  return {
+    kind: 'node',
+    id: node.nodeId,
+    now: `${node.state}, ${node.isConnected ? 'connected' : 'not connected'}, ${here.length} instances`,
+    reasons: [
+      ...(order ? [{ what: `the desired status orders it to be ${order.state}` }] : []),
+      nodeReason(node),
+      ...here.map((one) => ({
+        what: `${instanceName(one.ident)} is ${one.state}`,
+        ...(one.because && { because: one.because }),
+      })),
+      ...toldOf(facts, 'node', node.nodeId),
+    ],
+  };
+}
+
+function whyUpdate(facts: WhyFacts): WhyReport {
+  const { update, items, instances } = facts;
+  const stuck = [
+    ...items
+      .filter(({ state }) => state === 'downloading' || state === 'failed')
+      .map((row) => ({ what: `item ${row.itemId} ${row.version} is ${row.state}`, ...causeOf(row.error) })),
+    ...instances
+      .filter(({ state }) => state === 'activating')
+      .map((one) => ({ what: `${instanceName(one.ident)} is activating${one.nodeId ? ` on ${one.nodeId}` : ''}` })),
+  ];
+  return {
+    kind: 'update',
+    id: 'update',
+    now: update.state === 'none' ? `no update runs since ${update.since}` : `${update.state} since ${update.since}`,
+    reasons: [...waitsOf(facts), ...stuck, ...toldOf(facts, 'update', 'update')],
+  };
+}
+
+function waitsOf({ update: { state, waitsFor } }: WhyFacts): WhyReason[] {
+  if (state === 'none') return [];
+  return [{ what: `an update is ${state}`, ...(waitsFor !== undefined && { because: waitsFor }) }];
+}
+
+function nodeReason({ nodeId, state, isConnected, error, attrs }: NodeInfo): WhyReason {
+  const roles = 'MainNode' in attrs ? ', the main node' : '';
+  const what = `node ${nodeId}${roles} is ${state} and ${isConnected ? 'connected' : 'not connected'}`;
+  return { what, ...causeOf(error) };
+}
+
+function causeOf(error: ErrorInfo | undefined): { readonly because?: string } {
+  if (!error) return {};
+  const exit = error.exitCode === 0 ? '' : `, exit code ${error.exitCode}`;
+  return { because: `${error.message || 'no text'} (error ${error.aosCode}${exit})` };
+}
+
+function toldOf({ events }: WhyFacts, kind: WhyReport['kind'], id: string): WhyReason[] {
+  return events(kind, id)
+    .slice(-TOLD_EVENTS)
+    .map(({ at, what, because }) => ({ at, what, because }));
+}

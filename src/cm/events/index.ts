@@ -1,0 +1,2 @@
+/** The log of decisions. */
+export * from './event-log.ts';

@@ -1,0 +1,247 @@
+/** Makes blobs be on the unit: found, downloaded, decrypted, verified, stored (spec/cm.md 3.6). */
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import {
+  type AosError,
+  asAosError,
+  Backoff,
+  type Clock,
+  type Digest,
+  type ErrorInfo,
+  isAosError,
+  type Logger,
+  parseDigest,
+  throwIfCanceled,
+  toErrorInfo,
+} from '../../core/index.ts';
+import { type BlobInfo, timeOf } from '../../protocol/index.ts';
+import {
+  type BlobStore,
+  type Downloader,
+  type DownloadProgress,
+  installBlob,
+  type SignatureTrust,
+} from '../../storage/index.ts';
+import { IMAGES } from '../numbers.ts';
+import type { BlobSource } from './blob-source.ts';
+import { Limiter } from './limiter.ts';
+import type { SpaceKeeper } from './space.ts';
+
+/** How a download goes, for the cloud (spec/cm.md 3.7). */
+export interface DownloadReport {
+  readonly digest: Digest;
+  readonly url: string;
+  readonly downloadedBytes: number;
+  readonly totalBytes: number;
+  readonly state: 'started' | 'interrupted' | 'finished';
+  readonly reason?: string;
+  readonly error?: ErrorInfo;
+}
+
+export interface BlobFetcherOptions {
+  readonly store: BlobStore;
+  readonly source: BlobSource;
+  readonly downloader: Downloader;
+  /** Where downloads grow; on the file system of the store. */
+  readonly downloadDirectory: string;
+  readonly space: SpaceKeeper;
+  /** Certificate authorities beside those of the system, PEM. */
+  readonly caPem: readonly string[];
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly onProgress: (report: DownloadReport) => void;
+  /** A blob turned out to be damaged and was removed. */
+  readonly onDamaged: (digest: Digest) => void;
+}
+
+interface FileMark {
+  readonly mtimeMs: number;
+  readonly size: number;
+  readonly ino: number;
+}
+
+export class BlobFetcher {
+  readonly #options: BlobFetcherOptions;
+  readonly #limiter = new Limiter(IMAGES.parallelDownloads);
+  readonly #verified = new Map<Digest, FileMark>();
+  readonly #running = new Map<Digest, Promise<void>>();
+
+  constructor(options: BlobFetcherOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * The blob is there and whole on return. What the network or the cloud keeps from coming is waited for; what
+   * another try would not cure is thrown. A blob that several items name is fetched once.
+   */
+  ensure(digest: Digest, trust: SignatureTrust, signal: AbortSignal): Promise<void> {
+    const running = this.#running.get(digest);
+    if (running) return running;
+    const work = this.#limiter
+      .run(async () => {
+        if (!(await this.isWhole(digest, signal))) await this.#fetch(digest, trust, signal);
+      })
+      .finally(() => this.#running.delete(digest));
+    this.#running.set(digest, work);
+    return work;
+  }
+
+  /** Whether the content is that of the digest; hashed again only when the file is not the one hashed before. */
+  async isWhole(digest: Digest, signal: AbortSignal): Promise<boolean> {
+    throwIfCanceled(signal);
+    const { store } = this.#options;
+    const mark = await markOf(store.path(digest));
+    if (!mark) return false;
+    const known = this.#verified.get(digest);
+    if (known && known.mtimeMs === mark.mtimeMs && known.size === mark.size && known.ino === mark.ino) return true;
+    return this.hashAgain(digest, signal);
+  }
+
+  /** As `isWhole`, always reading all of it: bits rot without a change of the file's times. */
+  async hashAgain(digest: Digest, signal: AbortSignal): Promise<boolean> {
+    const { store } = this.#options;
+    const mark = await markOf(store.path(digest));
+    if (!mark) return false;
+    if (await store.verify(digest, signal)) {
+      this.#verified.set(digest, mark);
+      return true;
+    }
+    this.forget(digest);
+    this.#options.onDamaged(digest);
+    return false;
+  }
+
+  forget(digest: Digest): void {
+    this.#verified.delete(digest);
+  }
+
+  async #fetch(digest: Digest, trust: SignatureTrust, signal: AbortSignal): Promise<void> {
+    const { source, store, clock, logger } = this.#options;
+    const backoff = new Backoff({
+      firstMs: IMAGES.downloadRetryFirstMs,
+      maxMs: IMAGES.downloadRetryMaxMs,
+      jitter: IMAGES.downloadRetryJitter,
+    });
+    for (let mismatches = 0; ; ) {
+      const blob = await source.locate(digest, signal);
+      const outcome = await this.#fetchOnce(digest, blob, trust, signal);
+      if (outcome === 'stored') {
+        const mark = await markOf(store.path(digest));
+        if (mark) this.#verified.set(digest, mark);
+        return;
+      }
+      if ('mismatch' in outcome) {
+        mismatches += 1;
+        if (mismatches >= IMAGES.mismatchesBeforeFailure) throw outcome.mismatch;
+      }
+      const error = 'mismatch' in outcome ? outcome.mismatch : outcome.interrupted;
+      logger.info({ digest, error: error.message, mismatches }, 'a blob could not be downloaded; it is tried again');
+      await clock.sleep(backoff.next(), signal);
+    }
+  }
+
+  async #fetchOnce(
+    digest: Digest,
+    blob: BlobInfo,
+    trust: SignatureTrust,
+    signal: AbortSignal,
+  ): Promise<'stored' | { readonly mismatch: AosError } | { readonly interrupted: AosError }> {
+    const { downloadDirectory, store, space } = this.#options;
+    const file = join(downloadDirectory, parseDigest(digest).hex);
+    const partBytes = (await markOf(file))?.size ?? 0;
+    // Decryption writes a second file; a plain blob is only renamed.
+    const neededBytes = Math.max(0, blob.size - partBytes) + (blob.decryptInfo ? blob.size : 0);
+    const giveBack = await space.reserve(downloadDirectory, neededBytes);
+    try {
+      const failure = await this.#download(digest, blob, file, signal);
+      if (failure) return failure;
+      const installed = await installBlob({
+        store,
+        digest,
+        downloadedFile: file,
+        checksum: blob.sha256,
+        decryptInfo: blob.decryptInfo && {
+          blockAlg: blob.decryptInfo.blockAlg,
+          blockIv: Buffer.from(blob.decryptInfo.blockIv, 'base64'),
+          blockKey: Buffer.from(blob.decryptInfo.blockKey, 'base64'),
+        },
+        signature: blob.signInfo && {
+          trust,
+          info: {
+            chainName: blob.signInfo.chainName,
+            alg: blob.signInfo.alg,
+            value: Buffer.from(blob.signInfo.value, 'base64'),
+            trustedTimestamp: timeOf(blob.signInfo.trustedTimestamp),
+          },
+        },
+        signal,
+      });
+      return installed.stored ? 'stored' : { mismatch: installed.mismatch };
+    } finally {
+      giveBack();
+    }
+  }
+
+  /** Undefined when the file is there; else why another try may help. */
+  async #download(
+    digest: Digest,
+    blob: BlobInfo,
+    file: string,
+    signal: AbortSignal,
+  ): Promise<{ readonly mismatch: AosError } | { readonly interrupted: AosError } | undefined> {
+    const report = this.#reporter(digest, blob.size);
+    try {
+      await this.#options.downloader.download({
+        urls: blob.urls,
+        toFile: file,
+        contentId: `${digest} ${blob.sha256}`,
+        ...(blob.size > 0 && { expectedSizeBytes: blob.size }),
+        caPem: this.#options.caPem,
+        signal,
+        onProgress: report,
+      });
+      return undefined;
+    } catch (error) {
+      throwIfCanceled(signal);
+      const aos = asAosError(error);
+      if (aos.code === 'noMemory') throw aos;
+      // A size that does not fit is a download that does not fit what the cloud said of it.
+      return isAosError(error, 'invalidChecksum') ? { mismatch: aos } : { interrupted: aos };
+    }
+  }
+
+  /** Progress now and then, ends and interruptions always; nothing for files of this host. */
+  #reporter(digest: Digest, sizeBytes: number): (progress: DownloadProgress) => void {
+    const { clock, logger, onProgress } = this.#options;
+    let lastMs: number | undefined;
+    return ({ kind, url, downloadedBytes, resumedFromBytes, totalBytes, error }) => {
+      if (url.startsWith('file:')) return;
+      if (kind === 'started' && resumedFromBytes > 0) {
+        logger.info({ digest, resumedFromBytes, sizeBytes }, 'a download goes on where it stopped');
+      }
+      const nowMs = clock.monotonicMs();
+      const running = kind === 'started' || kind === 'progress';
+      if (running && lastMs !== undefined && nowMs - lastMs < IMAGES.progressAlertMs) return;
+      if (running) lastMs = nowMs;
+      onProgress({
+        digest,
+        url,
+        downloadedBytes,
+        totalBytes: Math.max(0, (totalBytes ?? sizeBytes) - resumedFromBytes),
+        state: running ? 'started' : kind,
+        ...(error && { reason: error.message, error: toErrorInfo(error) }),
+      });
+    };
+  }
+}
+
+async function markOf(path: string): Promise<FileMark | undefined> {
+  try {
+    const { mtimeMs, size, ino } = await stat(path);
+    return { mtimeMs, size, ino };
+  } catch (error) {
+    const aos = asAosError(error);
+    if (aos.code === 'notFound') return undefined;
+    throw aos;
+  }
+}

@@ -1,0 +1,410 @@
+/**
+ * The CM's connection to the cloud as a state machine with one owner (spec/cloud-protocol.md 2 to 6, spec/cm.md 7.8,
+ * spec/decisions.md 7.6).
+ *
+ *     stopped → discovering → connecting → opening → connected
+ *                    ↑________ waiting ←______________|
+ */
+import { randomUUID } from 'node:crypto';
+import {
+  AosError,
+  asAosError,
+  type Clock,
+  canceledBy,
+  isAosError,
+  type Logger,
+  systemClock,
+} from '../../core/index.ts';
+import type { CredentialSource } from '../../daemon/index.ts';
+import { type CloudMessage, encodeEnvelope, type UnitMessage } from '../../protocol/index.ts';
+import type { EventLog } from '../events/index.ts';
+import type { DiscoveryConfig } from './discovery.ts';
+import { Endpoints, ONLINE } from './endpoints.ts';
+import { Inbox, RecentTransactions } from './inbox.ts';
+import { MessageLog } from './message-log.ts';
+import {
+  type CloudLinkApi,
+  type HandledType,
+  type Handler,
+  type LinkNumbers,
+  type LinkReport,
+  type LinkState,
+  linkNumbers,
+  type SendOptions,
+} from './model.ts';
+import { type Dropped, Outbox } from './outbox.ts';
+import type { OutboxStore } from './outbox-store.ts';
+import { PendingRequests } from './pending-requests.ts';
+import { Receiver } from './receiver.ts';
+import { Reconnect } from './reconnect.ts';
+import { Renewal } from './renewal.ts';
+import { Session, UpgradeRefused } from './session.ts';
+
+export interface CloudLinkOptions {
+  readonly systemId: string;
+  readonly discovery: DiscoveryConfig;
+  /** PEM of the only roots that the cloud may chain to. */
+  readonly ca: string;
+  readonly credentials: CredentialSource;
+  readonly store: OutboxStore;
+  /** How long an ack and the answer to a request are waited for, in milliseconds. */
+  readonly cloudResponseWaitTimeoutMs: number;
+  /** File of the log of all frames; absent or empty: none. */
+  readonly cloudMessageLog?: string | undefined;
+  /** Where changes of the link are told with their reasons. */
+  readonly events?: Pick<EventLog, 'record'> | undefined;
+  readonly logger: Logger;
+  readonly clock?: Clock;
+  readonly numbers?: Partial<LinkNumbers>;
+}
+
+const UNAUTHORIZED = 401;
+
+export class CloudLink implements CloudLinkApi {
+  readonly #options: CloudLinkOptions;
+  readonly #numbers: LinkNumbers;
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+  readonly #outbox: Outbox;
+  readonly #inbox: Inbox;
+  readonly #receiver: Receiver;
+  readonly #log: MessageLog;
+  readonly #endpoints: Endpoints;
+  readonly #renewal: Renewal;
+  readonly #listeners = new Set<(connected: boolean) => void>();
+  readonly #requests = new PendingRequests();
+  readonly #abort = new AbortController();
+  #report: LinkReport;
+  #connected = false;
+  #session: Session | undefined;
+  #makeOpening: () => Promise<UnitMessage | undefined> = async () => undefined;
+  /** Ends the present wait between attempts early. */
+  #hurry = new AbortController();
+  /** Wakes the sender of the present session. */
+  #wakeSender: (() => void) | undefined;
+  #dueTimer: NodeJS.Timeout | undefined;
+  #running: Promise<void> | undefined;
+  #stopWatching: (() => void) | undefined;
+
+  constructor(options: CloudLinkOptions) {
+    this.#options = options;
+    this.#numbers = { ...linkNumbers, ...options.numbers };
+    this.#clock = options.clock ?? systemClock;
+    this.#logger = options.logger;
+    this.#outbox = new Outbox(options.store, {
+      ...this.#numbers,
+      ackTimeoutMs: options.cloudResponseWaitTimeoutMs,
+    });
+    this.#inbox = new Inbox(this.#numbers.maxWaitingPerKind, options.logger);
+    this.#receiver = new Receiver({
+      systemId: options.systemId,
+      outbox: this.#outbox,
+      inbox: this.#inbox,
+      requests: this.#requests,
+      recent: new RecentTransactions(this.#numbers.rememberedTransactions),
+      numbers: this.#numbers,
+      logger: options.logger,
+      monotonicMs: () => this.#clock.monotonicMs(),
+      onRefusal: (what, because) => this.#record(what, because),
+    });
+    this.#log = new MessageLog(options.cloudMessageLog ?? '', this.#numbers.maxMessageLogBytes, options.logger);
+    this.#endpoints = new Endpoints({ ...options, numbers: this.#numbers });
+    this.#renewal = new Renewal({
+      numbers: this.#numbers,
+      session: () => this.#session,
+      isQuiet: () => this.#connected && !this.#outbox.awaitsAcks,
+      hurry: () => this.#hurry.abort(),
+      logger: options.logger,
+    });
+    this.#report = { state: 'stopped', since: this.#now() };
+  }
+
+  get state(): LinkReport {
+    return this.#report;
+  }
+
+  get connected(): boolean {
+    return this.#connected;
+  }
+
+  send(message: UnitMessage, options: SendOptions = {}): void {
+    if (message.messageType === 'unitStatus' && !this.#connected) return;
+    try {
+      this.#enqueue(message, options);
+    } catch (error) {
+      // Whoever reports must not fail because of the report.
+      this.#logger.error(
+        { messageType: message.messageType, error: asAosError(error).message },
+        'a message is not sent',
+      );
+    }
+  }
+
+  async request(message: UnitMessage & { readonly correlationId: string }, signal: AbortSignal): Promise<CloudMessage> {
+    const canceled = AbortSignal.any([signal, this.#abort.signal]);
+    await this.#untilConnected(canceled);
+    const txn = this.#enqueue(message, {});
+    try {
+      return await this.#requests.answerTo(message, this.#options.cloudResponseWaitTimeoutMs, canceled);
+    } finally {
+      // An answer acknowledges as well as an ack does; without one, nobody wants the request sent again.
+      this.#outbox.forget(txn);
+    }
+  }
+
+  handle<T extends HandledType>(type: T, handler: Handler<T>): void {
+    this.#inbox.handle(type, handler);
+  }
+
+  onConnection(listener: (connected: boolean) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  setOpening(make: () => Promise<UnitMessage | undefined>): void {
+    this.#makeOpening = make;
+  }
+
+  start(): void {
+    if (this.#running) return;
+    this.#stopWatching = this.#options.credentials.onChange(ONLINE, () => this.#renewal.request());
+    this.#running = this.#run();
+  }
+
+  async stop(): Promise<void> {
+    this.#abort.abort(new AosError('canceled', 'the cloud link stops'));
+    this.#stopWatching?.();
+    this.#renewal.stop();
+    this.#inbox.close();
+    await this.#running;
+    clearTimeout(this.#dueTimer);
+    await this.#log.flush();
+    this.#setState('stopped');
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#abort;
+    const reconnect = new Reconnect(this.#numbers);
+    while (!signal.aborted) {
+      const startedMs = this.#clock.monotonicMs();
+      let delayMs: number;
+      try {
+        const { error, renewed } = await this.#serve(await this.#connect());
+        const lastedMs = this.#clock.monotonicMs() - startedMs;
+        delayMs = reconnect.afterSession({ lastedMs, renewed, firstMs: this.#endpoints.nextRequestDelayMs });
+        if (!renewed && !signal.aborted) this.#failed(error, 'the session with the cloud ended');
+      } catch (error) {
+        if (signal.aborted) break;
+        delayMs = reconnect.afterFailure(error);
+        this.#failed(asAosError(error), 'cannot connect to the cloud');
+      }
+      if (delayMs > 0 && !signal.aborted) await this.#pause(delayMs);
+    }
+  }
+
+  async #pause(delayMs: number): Promise<void> {
+    this.#setState('waiting');
+    this.#hurry = new AbortController();
+    try {
+      await this.#clock.sleep(delayMs, AbortSignal.any([this.#abort.signal, this.#hurry.signal]));
+    } catch (error) {
+      if (!isAosError(error, 'canceled')) throw error;
+    }
+  }
+
+  /** One attempt: discovery when needed, and one WebSocket. */
+  async #connect(): Promise<Session> {
+    const { signal } = this.#abort;
+    this.#setState(this.#endpoints.known ? 'connecting' : 'discovering');
+    const endpoint = await this.#endpoints.current(signal);
+    this.#setState('connecting', endpoint.url);
+    try {
+      return await Session.open(endpoint.url, {
+        token: endpoint.token,
+        tls: endpoint.tls,
+        numbers: this.#numbers,
+        clock: this.#clock,
+        signal,
+        onFrame: (frame, session) => this.#receive(frame, session),
+      });
+    } catch (error) {
+      if (error instanceof UpgradeRefused && error.status === UNAUTHORIZED) this.#endpoints.forget();
+      else this.#endpoints.drop();
+      throw error;
+    }
+  }
+
+  /** Lives through one session. */
+  async #serve(session: Session): Promise<{ readonly error: AosError; readonly renewed: boolean }> {
+    this.#session = session;
+    this.#setState('opening', this.#report.url);
+    const over = new AbortController();
+    const ended = session.ended.then((error) => {
+      over.abort();
+      this.#wakeSender?.();
+      return error;
+    });
+    await this.#feed(session, over.signal);
+    const error = await ended;
+    this.#session = undefined;
+    clearTimeout(this.#dueTimer);
+    this.#logDropped(this.#outbox.sessionEnded());
+    this.#setConnected(false);
+    return { error, renewed: this.#renewal.ended(session) };
+  }
+
+  /** Hands over the full unit status first, then whatever is queued, until the session is over. */
+  async #feed(session: Session, over: AbortSignal): Promise<void> {
+    try {
+      await this.#enqueueOpening(session, over);
+      const first = over.aborted ? undefined : this.#outbox.take(this.#clock.monotonicMs());
+      if (first) await this.#transmit(session, first);
+      if (over.aborted) return;
+      this.#setState('connected', this.#report.url);
+      this.#setConnected(true);
+      while (!over.aborted) {
+        const next = this.#outbox.take(this.#clock.monotonicMs());
+        if (next) {
+          await this.#transmit(session, next);
+          continue;
+        }
+        await new Promise<void>((resolve) => {
+          this.#wakeSender = resolve;
+        });
+      }
+    } catch (error) {
+      this.#logger.warn({ error: asAosError(error).message }, 'a message could not be sent; the session ends');
+      session.close();
+    }
+  }
+
+  /** Builds the message that opens the session; one that takes too long comes later and does not hold it up. */
+  async #enqueueOpening(session: Session, over: AbortSignal): Promise<void> {
+    const made = this.#makeOpening()
+      .then((message) => {
+        if (!message || over.aborted || this.#session !== session) return;
+        this.#enqueue(message, { replaces: message.messageType }, true);
+      })
+      .catch((error: unknown) => {
+        this.#logger.error({ error: asAosError(error).message }, 'the full unit status could not be built');
+      });
+    const patience = this.#clock.sleep(this.#numbers.openingTimeoutMs, over).catch(() => undefined);
+    await Promise.race([made, patience]);
+  }
+
+  async #transmit(session: Session, message: { readonly txn: string; readonly frame: Buffer }): Promise<void> {
+    this.#log.transmitted(message.frame);
+    await session.send(message.frame);
+    this.#outbox.sent(message.txn, this.#clock.monotonicMs());
+    this.#armTimer();
+  }
+
+  #encode(data: UnitMessage, txn: string): Buffer {
+    return encodeEnvelope({ txn, systemId: this.#options.systemId, createdAt: this.#clock.now(), data });
+  }
+
+  #enqueue(message: UnitMessage, { durable = false, replaces }: SendOptions, first = false): string {
+    const { messageType } = message;
+    const txn = randomUUID();
+    const frame = this.#encode(message, txn);
+    this.#logDropped(this.#outbox.add({ txn, messageType, frame, durable, replaces }, { first }));
+    this.#wakeSender?.();
+    return txn;
+  }
+
+  #armTimer(): void {
+    clearTimeout(this.#dueTimer);
+    const dueMs = this.#outbox.nextDueMs();
+    if (dueMs === undefined || !this.#session) return;
+    this.#dueTimer = setTimeout(
+      () => {
+        this.#logDropped(this.#outbox.expire(this.#clock.monotonicMs()));
+        this.#wakeSender?.();
+        this.#armTimer();
+      },
+      Math.max(1, dueMs - this.#clock.monotonicMs()),
+    );
+  }
+
+  #receive(frame: Buffer, session: Session): void {
+    this.#log.received(frame);
+    const txn = this.#receiver.receive(frame);
+    if (txn === undefined) {
+      this.#armTimer();
+      this.#renewal.check();
+      return;
+    }
+    // Acks are not queued: they overtake everything and die with the session.
+    const ack = this.#encode({ messageType: 'ack' }, txn);
+    this.#log.transmitted(ack);
+    session.send(ack).catch((error: unknown) => {
+      this.#logger.debug({ txn, error: asAosError(error).message }, 'an ack could not be sent');
+    });
+  }
+
+  async #untilConnected(signal: AbortSignal): Promise<void> {
+    if (signal.aborted) throw canceledBy(signal);
+    if (this.#connected) return;
+    let unsubscribe: (() => void) | undefined;
+    let abort: (() => void) | undefined;
+    try {
+      await new Promise<void>((resolve, reject) => {
+        unsubscribe = this.onConnection((connected) => {
+          if (connected) resolve();
+        });
+        abort = () => reject(canceledBy(signal));
+        signal.addEventListener('abort', abort, { once: true });
+      });
+    } finally {
+      unsubscribe?.();
+      if (abort) signal.removeEventListener('abort', abort);
+    }
+  }
+
+  #setConnected(connected: boolean): void {
+    if (this.#connected === connected) return;
+    this.#connected = connected;
+    for (const listener of [...this.#listeners]) {
+      try {
+        listener(connected);
+      } catch (error) {
+        this.#logger.error({ error: asAosError(error).message }, 'a listener of the cloud link failed');
+      }
+    }
+  }
+
+  #setState(state: LinkState, url?: string): void {
+    const { lastError } = this.#report;
+    this.#report = {
+      state,
+      ...(url === undefined ? {} : { url }),
+      since: this.#now(),
+      ...(lastError === undefined || state === 'connected' ? {} : { lastError }),
+    };
+    this.#logger.debug({ state, url }, 'cloud link');
+    if (state !== 'connected') return;
+    this.#logger.info({ url }, 'connected to the cloud');
+    this.#record('connected', `discovery named ${url}`);
+  }
+
+  #record(what: string, because: string): void {
+    this.#options.events?.record({ about: { kind: 'link', id: 'cloud' }, what, because });
+  }
+
+  #failed(error: AosError, what: string): void {
+    // The same failure again and again is one event.
+    if (this.#report.lastError !== error.message) this.#record(what, error.message);
+    this.#report = { ...this.#report, lastError: error.message };
+    this.#logger.warn({ error: error.message, code: error.code }, what);
+  }
+
+  #logDropped(dropped: readonly Dropped[]): void {
+    for (const { message, because } of dropped) {
+      this.#logger.warn({ messageType: message.messageType, txn: message.txn, because }, 'a message is given up');
+    }
+  }
+
+  #now(): string {
+    return this.#clock.now().toISOString();
+  }
+}

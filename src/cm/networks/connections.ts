@@ -1,0 +1,95 @@
+/** Who may reach whom: exposed ports and allowed connections (spec/cm.md 6.3 steps 5, 6 and 9; CM-51). Pure. */
+import { AosError, instanceKey } from '../../core/index.ts';
+import { formatPorts, parseAllowedConnection, parseExposedPort, portsInclude } from '../../oci/index.ts';
+import { isInSubnet } from './addresses.ts';
+import type { FirewallRule, NetworkInstance, NetworkState, PendingConnection, RulePush } from './model.ts';
+
+/** Rules per requester that every SM takes. */
+const MAX_RULES = 10;
+
+export interface Connection {
+  readonly itemId: string;
+  readonly port: string;
+  readonly protocol: string;
+}
+
+export function readConnection(text: string): Connection {
+  try {
+    const connection = parseAllowedConnection(text);
+    return { itemId: connection.itemId, port: formatPorts(connection), protocol: connection.protocol };
+  } catch (error) {
+    throw new AosError('runtime', 'unsupported allowed connections format', { cause: error, fields: { text } });
+  }
+}
+
+export function checkExposedPort(text: string): void {
+  try {
+    parseExposedPort(text);
+  } catch (error) {
+    throw new AosError('runtime', 'unsupported ExposedPorts format', { cause: error, fields: { text } });
+  }
+}
+
+export interface Requester {
+  readonly ip: string;
+  readonly subnet: string;
+}
+
+/**
+ * The rules for one connection; undefined when the item has no instance yet. None are needed for an instance in the
+ * requester's own network, none help when nobody exposes the port.
+ */
+export function rulesFor(
+  connection: Connection,
+  requester: Requester,
+  instances: Iterable<NetworkInstance>,
+): FirewallRule[] | undefined {
+  const targets = [...instances].filter(({ ident }) => ident.itemId === connection.itemId);
+  if (targets.length === 0) return undefined;
+  if (targets.some(({ ip }) => isInSubnet(ip, requester.subnet))) return [];
+  const wanted = parseExposedPort(`${connection.port}/${connection.protocol}`);
+  return targets
+    .filter(({ exposedPorts }) => exposedPorts.some((port) => portsInclude(parseExposedPort(port), wanted)))
+    .map(({ ip }) => ({ dstIp: ip, dstPort: connection.port, proto: connection.protocol, srcIp: requester.ip }));
+}
+
+/** All rules of an instance, at most as many as an SM takes, and what has to wait for its target. */
+export function connect(
+  connections: readonly Connection[],
+  requester: Requester,
+  instances: Iterable<NetworkInstance>,
+): { readonly rules: readonly FirewallRule[]; readonly waiting: readonly Connection[] } {
+  const all = [...instances];
+  const waiting: Connection[] = [];
+  const rules: FirewallRule[] = [];
+  for (const connection of connections) {
+    const found = rulesFor(connection, requester, all);
+    if (found) rules.push(...found);
+    else waiting.push(connection);
+  }
+  return { rules: rules.slice(0, MAX_RULES), waiting };
+}
+
+/** Rules for pending connections whose target is there now, one push per requester. */
+export function resolvePending(state: NetworkState, isMeant: (pending: PendingConnection) => boolean): RulePush[] {
+  const pushes = new Map<string, { nodeId: string; ident: RulePush['ident']; rules: FirewallRule[] }>();
+  for (const pending of state.pending.filter(isMeant)) {
+    const { requester, nodeId, requesterIp, requesterSubnet, targetItemId, port, protocol } = pending;
+    const connection = { itemId: targetItemId, port, protocol };
+    const rules = rulesFor(connection, { ip: requesterIp, subnet: requesterSubnet }, state.instances.values());
+    if (!rules || rules.length === 0) continue;
+    const key = instanceKey(requester);
+    const push = pushes.get(key) ?? { nodeId, ident: requester, rules: [] };
+    push.rules.push(...rules.slice(0, MAX_RULES - push.rules.length));
+    pushes.set(key, push);
+  }
+  return [...pushes.values()];
+}
+
+/** True when one of the rules opens this connection. */
+export function isOpened(pending: PendingConnection, rules: readonly FirewallRule[]): boolean {
+  return rules.some(
+    ({ dstPort, proto, srcIp }) =>
+      dstPort === pending.port && proto === pending.protocol && srcIp === pending.requesterIp,
+  );
+}

@@ -1,0 +1,155 @@
+/** Messages of service managers, read (spec/grpc.md, servicemanager.v5; spec/cm.md 7.2). Pure. */
+import type { Timestamp } from '@bufbuild/protobuf/wkt';
+import type { common, sm } from '../../api/contracts.ts';
+import { readErrorMessage, readIdentMessage } from '../../api/index.ts';
+import { AosError, type ErrorInfo, type InstanceState, toErrorInfo } from '../../core/index.ts';
+import type { ArchInfo, OsInfo, RuntimeInfo } from '../model.ts';
+import type {
+  AlertContent,
+  LogPart,
+  NodeAlert,
+  NodeConfigStatus,
+  NodeMonitoring,
+  QuotaAlertState,
+  ReportedInstance,
+  SmInfo,
+  Usage,
+} from './model.ts';
+
+const INSTANCE_STATES: ReadonlySet<string> = new Set<InstanceState>(['activating', 'active', 'inactive', 'failed']);
+const QUOTA_STATES: ReadonlySet<string> = new Set<QuotaAlertState>(['raise', 'continue', 'fall']);
+
+/** A peer's error as it came, or undefined for success. */
+export function readError(message: common.ErrorInfo | undefined): ErrorInfo | undefined {
+  const error = readErrorMessage(message);
+  return error && toErrorInfo(error);
+}
+
+/** A time on the wire; seconds of 0 or less mean that there is none (spec/decisions.md 7.1). */
+export function readTimestamp(timestamp: Timestamp | undefined): Date | undefined {
+  if (!timestamp || timestamp.seconds <= 0n) return undefined;
+  return new Date(Number(timestamp.seconds) * 1000 + Math.floor(timestamp.nanos / 1e6));
+}
+
+export function readSmInfo(message: sm.SMInfo): SmInfo {
+  if (message.nodeId === '') throw new AosError('invalidArgument', 'sm_info names no node');
+  return {
+    nodeId: message.nodeId,
+    runtimes: message.runtimes.map(readRuntime),
+    resources: message.resources.map(({ name, sharedCount }) => ({ name, sharedCount: Number(sharedCount) })),
+  };
+}
+
+function readRuntime(message: sm.RuntimeInfo): RuntimeInfo {
+  return {
+    runtimeId: message.runtimeId,
+    type: message.type,
+    maxDmips: Number(message.maxDmips),
+    allowedDmips: Number(message.allowedDmips),
+    totalRam: Number(message.totalRam),
+    allowedRam: Number(message.allowedRam),
+    maxInstances: Number(message.maxInstances),
+    os: readOs(message.osInfo),
+    arch: readArch(message.archInfo),
+  };
+}
+
+function readOs(message: common.OSInfo | undefined): OsInfo {
+  return { os: message?.os ?? '', version: message?.version ?? '', features: message?.features ?? [] };
+}
+
+function readArch(message: common.ArchInfo | undefined): ArchInfo {
+  return { architecture: message?.architecture ?? '', variant: message?.variant ?? '' };
+}
+
+export function readInstance(message: sm.InstanceStatus): ReportedInstance {
+  if (!INSTANCE_STATES.has(message.state)) {
+    throw new AosError('invalidArgument', `"${message.state}" is no state of an instance`);
+  }
+  return {
+    ident: readIdentMessage(message.instance),
+    version: message.version,
+    runtimeId: message.runtimeId,
+    manifestDigest: message.manifestDigest,
+    state: message.state as InstanceState,
+    error: readError(message.error),
+    envVars: message.envVars.map(({ name, error }) => ({ name, error: readError(error) })),
+  };
+}
+
+function readUsage(message: sm.MonitoringData | undefined): Usage {
+  return {
+    timestamp: readTimestamp(message?.timestamp),
+    ram: Number(message?.ram ?? 0),
+    cpu: Number(message?.cpu ?? 0),
+    partitions: (message?.partitions ?? []).map(({ name, usedSize }) => ({ name, usedSize: Number(usedSize) })),
+    download: Number(message?.download ?? 0),
+    upload: Number(message?.upload ?? 0),
+  };
+}
+
+export function readMonitoring(nodeId: string, message: sm.InstantMonitoring | sm.AverageMonitoring): NodeMonitoring {
+  return {
+    nodeId,
+    node: readUsage(message.nodeMonitoring),
+    instances: message.instancesMonitoring.map(({ instance, runtimeId, monitoringData }) => ({
+      ident: readIdentMessage(instance),
+      runtimeId,
+      usage: readUsage(monitoringData),
+    })),
+  };
+}
+
+export function readNodeConfigStatus(message: sm.NodeConfigStatus): NodeConfigStatus {
+  return { state: message.state, version: message.version, error: readError(message.error) };
+}
+
+export function readLog(nodeId: string, message: sm.LogData): LogPart {
+  return {
+    nodeId,
+    correlationId: message.correlationId,
+    part: Number(message.part),
+    partsCount: Number(message.partCount),
+    content: message.data,
+    status: message.status,
+    error: readError(message.error),
+  };
+}
+
+/** Throws `invalidArgument` for an alert that says nothing. */
+export function readAlert(nodeId: string, message: sm.Alert): NodeAlert {
+  return { nodeId, timestamp: readTimestamp(message.timestamp), content: readContent(message.AlertItem) };
+}
+
+function readContent(item: sm.Alert['AlertItem']): AlertContent {
+  switch (item.case) {
+    case 'systemQuotaAlert': {
+      const { parameter, value, status } = item.value;
+      return { tag: item.case, parameter, value: Number(value), state: readQuotaState(status) };
+    }
+    case 'instanceQuotaAlert': {
+      const { instance, parameter, value, status } = item.value;
+      const ident = readIdentMessage(instance);
+      return { tag: item.case, ident, parameter, value: Number(value), state: readQuotaState(status) };
+    }
+    case 'resourceAllocateAlert': {
+      const { instance, resource, message } = item.value;
+      return { tag: item.case, ident: readIdentMessage(instance), deviceId: resource, message };
+    }
+    case 'systemAlert':
+      return { tag: item.case, message: item.value.message };
+    case 'coreAlert':
+      return { tag: item.case, coreComponent: item.value.coreComponent, message: item.value.message };
+    case 'instanceAlert': {
+      const { instance, serviceVersion, message } = item.value;
+      return { tag: 'updateItemInstanceAlert', ident: readIdentMessage(instance), version: serviceVersion, message };
+    }
+    default:
+      throw new AosError('invalidArgument', 'the alert is of no known kind');
+  }
+}
+
+function readQuotaState(text: string): QuotaAlertState {
+  if (!QUOTA_STATES.has(text)) throw new AosError('invalidArgument', `"${text}" is no state of a quota alert`);
+  return text as QuotaAlertState;
+}

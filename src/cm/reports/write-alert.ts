@@ -1,0 +1,52 @@
+/** Alerts of service managers in the words of the cloud (spec/cloud-protocol.md 8.8). Pure. */
+import { shortenMessage } from '../../core/index.ts';
+import { type Alert, formatTime, instanceMembers } from '../../protocol/index.ts';
+import type { NodeAlert } from '../nodes/index.ts';
+import { REPORTS } from '../numbers.ts';
+
+type CoreComponent = Extract<Alert, { tag: 'coreAlert' }>['coreComponent'];
+
+const CORE_COMPONENTS: readonly string[] = ['CM', 'SM', 'IAM', 'MP'] satisfies CoreComponent[];
+
+/** The phase of a quota alert stays on the unit; a program that is none of ours is part of the system. */
+export function writeAlert({ nodeId, timestamp, content }: NodeAlert, now: Date): Alert {
+  const node = { codename: nodeId };
+  const at = formatTime(timestamp ?? now);
+  switch (content.tag) {
+    case 'systemAlert':
+      return { timestamp: at, tag: content.tag, node, message: alertText(content.message) };
+    case 'coreAlert': {
+      const component = content.coreComponent.toUpperCase();
+      const message = alertText(content.message);
+      return CORE_COMPONENTS.includes(component)
+        ? { timestamp: at, tag: content.tag, node, coreComponent: component as CoreComponent, message }
+        : { timestamp: at, tag: 'systemAlert', node, message };
+    }
+    case 'resourceAllocateAlert': {
+      const { ident, deviceId, message } = content;
+      return {
+        timestamp: at,
+        tag: content.tag,
+        ...instanceMembers(ident),
+        node,
+        deviceId,
+        message: alertText(message),
+      };
+    }
+    case 'systemQuotaAlert':
+      return { timestamp: at, tag: content.tag, node, parameter: content.parameter, value: content.value };
+    case 'instanceQuotaAlert': {
+      const { ident, parameter, value } = content;
+      return { timestamp: at, tag: content.tag, ...instanceMembers(ident), parameter, value };
+    }
+    case 'updateItemInstanceAlert': {
+      const { ident, version, message } = content;
+      return { timestamp: at, tag: content.tag, ...instanceMembers(ident), version, message: alertText(message) };
+    }
+  }
+}
+
+/** The text of an alert as the cloud takes it. */
+export function alertText(text: string): string {
+  return shortenMessage(text, REPORTS.maxAlertTextBytes);
+}

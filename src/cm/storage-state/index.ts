@@ -1,0 +1,3 @@
+/** Storages and states of instances (spec/cm.md 5). */
+export { STATE_TABLES, StateStore } from './state-store.ts';
+export { type PrepareRequest, StorageState, type StorageStateOptions } from './storage-state.ts';

@@ -1,0 +1,94 @@
+/**
+ * The state file of an instance (spec/cm.md 5, spec/decisions.md CM-44). The instance has it open or mounted, so it is
+ * rewritten in place; a marker beside it holds the new content until that is done, a copy keeps the former one.
+ */
+import { isUtf8 } from 'node:buffer';
+import { createHash } from 'node:crypto';
+import { constants } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { AosError, faultPoint, isAosError } from '../../core/index.ts';
+import { syncDirectory, writeFileAtomic } from '../../storage/index.ts';
+import { STATE } from '../numbers.ts';
+import { openOwnFile, STATE_FILE } from './directories.ts';
+
+const PREVIOUS = `${STATE_FILE}.prev`;
+const NEXT = `${STATE_FILE}.next`;
+
+/** SHA3-224, as the cloud knows states (spec/cm.md 5.2 step 5). */
+export function stateChecksumOf(content: string | Uint8Array): string {
+  return createHash('sha3-224').update(content).digest('hex');
+}
+
+export interface StateContent {
+  /** Absent when the content is no UTF-8 text and cannot be told to the cloud. */
+  readonly text?: string;
+  readonly checksum: string;
+}
+
+/** Reads a state. Throws `outOfRange` when it is larger than `maxBytes`, `wrongState` when it is no plain file. */
+export async function readState(path: string, maxBytes: number): Promise<StateContent> {
+  const content = await readOwnFile(path, maxBytes);
+  const checksum = stateChecksumOf(content);
+  return isUtf8(content) ? { text: content.toString(), checksum } : { checksum };
+}
+
+async function readOwnFile(path: string, maxBytes: number): Promise<Buffer> {
+  const file = await openOwnFile(path, constants.O_RDONLY);
+  try {
+    const { size } = await file.stat();
+    if (size > maxBytes) throw new AosError('outOfRange', `the state has ${size} bytes, more than ${maxBytes}`);
+    return await file.readFile();
+  } finally {
+    await file.close();
+  }
+}
+
+/** Intends to write a state: from here on `finishWrite` completes it, also after a crash. */
+export async function beginWrite(path: string, content: string): Promise<void> {
+  const directory = dirname(path);
+  const previous = await formerState(path);
+  if (previous) {
+    await writeFileAtomic(join(directory, PREVIOUS), previous, { mode: 0o600, faultName: 'storage-state.previous' });
+  }
+  await writeFileAtomic(join(directory, NEXT), content, { mode: 0o600, faultName: 'storage-state.next' });
+}
+
+/** What is there, to be kept; undefined when it is larger than any state, and so is none. */
+async function formerState(path: string): Promise<Buffer | undefined> {
+  try {
+    return await readOwnFile(path, STATE.maxBytes);
+  } catch (error) {
+    if (isAosError(error, 'outOfRange')) return undefined;
+    throw error;
+  }
+}
+
+/** The content of a write that has begun and not ended; undefined when there is none. */
+export async function unfinishedWrite(path: string): Promise<string | undefined> {
+  try {
+    return (await readOwnFile(join(dirname(path), NEXT), STATE.maxBytes)).toString();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+/** Writes over the content, keeping file, owner and mode. */
+export async function finishWrite(path: string, content: string): Promise<void> {
+  const bytes = Buffer.from(content);
+  const file = await openOwnFile(path, constants.O_RDWR);
+  try {
+    let offset = 0;
+    while (offset < bytes.length)
+      offset += (await file.write(bytes, offset, bytes.length - offset, offset)).bytesWritten;
+    faultPoint('storage-state.overwritten');
+    await file.truncate(bytes.length);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  faultPoint('storage-state.in-place');
+  await rm(join(dirname(path), NEXT), { force: true });
+  await syncDirectory(dirname(path));
+}

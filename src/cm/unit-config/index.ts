@@ -1,0 +1,3 @@
+/** The unit configuration: file, checks, distribution (spec/cm.md 9). */
+export * from './document.ts';
+export * from './unit-config.ts';

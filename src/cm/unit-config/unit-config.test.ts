@@ -1,0 +1,117 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, describe, expect, test } from 'vitest';
+import { iamNode, TestUnit, type TestUnitOptions, until } from '../launcher/unit-for-tests.ts';
+import { nodeConfigOf, parseUnitConfig, writeNodeConfig, writeUnitConfig } from './document.ts';
+
+let unit: TestUnit | undefined;
+
+async function createUnit(options: TestUnitOptions = {}): Promise<TestUnit> {
+  unit = await TestUnit.create(options);
+  return unit;
+}
+
+afterEach(async () => {
+  await unit?.close();
+  unit = undefined;
+});
+
+const forAll = { nodeGroupSubject: { codename: 'generic' }, labels: ['all'] };
+
+describe('the document', () => {
+  test('[CM-95] the entry of a node wins over the one of its type', () => {
+    const document = parseUnitConfig(
+      JSON.stringify({
+        formatVersion: '1',
+        version: '1.0.0',
+        nodes: [forAll, { ...forAll, node: { codename: 'n1' }, priority: 7, labels: ['mine'] }],
+      }),
+    );
+    expect(nodeConfigOf(document, 'n1', 'generic')).toMatchObject({ priority: 7, labels: ['mine'] });
+    expect(nodeConfigOf(document, 'n2', 'generic')).toMatchObject({ priority: 0, labels: ['all'] });
+    expect(nodeConfigOf(document, 'n3', 'other')).toMatchObject({ priority: 0, labels: [] });
+  });
+
+  test('[CM-93] an entry without the type of its nodes is refused by name', () => {
+    expect(() => parseUnitConfig('{"version":"1.0.0","nodes":[{}]}')).toThrow('nodeGroupSubject codename is missing');
+  });
+
+  test('a file that was written is read as the same, durations too', () => {
+    const text = JSON.stringify({
+      formatVersion: '1',
+      version: '1.0.0',
+      nodes: [{ ...forAll, alertRules: { cpu: { minTimeout: 'PT90S', minThreshold: 40, maxThreshold: 50 } } }],
+    });
+    const once = writeUnitConfig(parseUnitConfig(text));
+    expect(writeUnitConfig(parseUnitConfig(once))).toBe(once);
+    expect(JSON.parse(once).nodes[0].alertRules.cpu.minTimeout).toBe('PT1M30S');
+  });
+
+  test('a part that an SM could not take is refused', () => {
+    const labels = Array.from({ length: 100 }, (_, index) => `label-${index}-`.padEnd(60, 'x'));
+    const document = parseUnitConfig(JSON.stringify({ version: '1.0.0', nodes: [{ ...forAll, labels }] }));
+    expect(() => writeNodeConfig(nodeConfigOf(document, 'n1', 'generic'))).toThrow('4096');
+  });
+});
+
+describe('in the unit', () => {
+  const version = (text: string) => ({ formatVersion: '1', version: text, nodes: [forAll] });
+
+  test('[CM-94] [CM-97] a configuration that every node accepts is stored, distributed and reported', async () => {
+    const unit = await createUnit();
+    expect(unit.config.status()).toEqual({ version: '', state: 'absent' });
+    const sm = unit.connect('main');
+    await until(() => unit.controller.isConnected('main'));
+    expect(await unit.config.apply(version('1.0.0'), unit.signal)).toEqual({ version: '1.0.0', state: 'installed' });
+    expect(sm.config.version).toBe('1.0.0');
+    expect(JSON.parse(sm.config.json)).toMatchObject({ nodeGroupSubject: { codename: 'generic' }, labels: ['all'] });
+    expect(JSON.parse(await readFile(join(unit.directory, 'aos_unit.cfg'), 'utf8')).version).toBe('1.0.0');
+  });
+
+  test('[CM-94] one node that refuses keeps the former configuration in force', async () => {
+    const unit = await createUnit();
+    const sm = unit.connect('main');
+    await until(() => unit.controller.isConnected('main'));
+    sm.refusesConfig = true;
+    expect(await unit.config.apply(version('1.0.0'), unit.signal)).toEqual({
+      version: '1.0.0',
+      state: 'failed',
+      error: { aosCode: 6, exitCode: 0, message: 'not for me' },
+    });
+    expect(unit.config.status()).toEqual({ version: '', state: 'absent' });
+  });
+
+  test('[CM-93] only a higher version is taken', async () => {
+    const unit = await createUnit({ nodes: [] });
+    await unit.config.apply(version('1.0.0'), unit.signal);
+    expect(await unit.config.apply(version('1.0.0'), unit.signal)).toMatchObject({ error: { aosCode: 8 } });
+    expect(await unit.config.apply(version('0.9.0'), unit.signal)).toMatchObject({
+      error: { aosCode: 9, message: 'wrong version' },
+    });
+    expect(await unit.config.apply(version('x'), unit.signal)).toMatchObject({ error: { aosCode: 6 } });
+    expect(unit.config.status()).toEqual({ version: '1.0.0', state: 'installed' });
+  });
+
+  test('[CM-96] a node that connects later gets the configuration in force', async () => {
+    const unit = await createUnit();
+    await unit.config.apply(version('1.0.0'), unit.signal);
+    const sm = unit.connect('main');
+    await until(() => sm.config.version === '1.0.0');
+  });
+
+  test('nodes without a service manager do not keep a configuration from being installed', async () => {
+    const unit = await createUnit({ nodes: [iamNode('main', { attrs: {} })] });
+    expect(await unit.config.apply(version('1.0.0'), unit.signal)).toMatchObject({ state: 'installed' });
+  });
+
+  test('[CM-97] a file that cannot be read is reported and can be replaced', async () => {
+    const unit = await createUnit();
+    await unit.shutDown();
+    await writeFile(join(unit.directory, 'aos_unit.cfg'), '{');
+    await unit.boot();
+    expect(unit.config.status()).toMatchObject({ state: 'failed', error: { aosCode: 6 } });
+    unit.connect('main');
+    await until(() => unit.controller.isConnected('main'));
+    expect(await unit.config.apply(version('1.0.0'), unit.signal)).toEqual({ version: '1.0.0', state: 'installed' });
+  });
+});

@@ -1,0 +1,516 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { DatabaseSync } from 'node:sqlite';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { AosError, type NodeState, silentLogger, type UpdateState } from '../../core/index.ts';
+import type { DesiredStatus, RefusedEntry } from '../../protocol/index.ts';
+import { openDatabase } from '../../storage/index.ts';
+import type { NewEvent } from '../events/index.ts';
+import type { WantedItem } from '../images/index.ts';
+import type { InstanceStatus, ItemStatus, RunRequest } from '../model.ts';
+import type { UnitConfigOutcome } from './carry-out-orders.ts';
+import { desiredStatus, instanceStatus } from './desired-for-tests.ts';
+import { reportedInstances, reportedItems } from './refusals.ts';
+import { UpdateManager, type UpdateManagerOptions } from './update-manager.ts';
+import { UPDATE_TABLES, UpdateStore } from './update-store.ts';
+
+const PENDING = { state: 'pending' } as const;
+
+/** A unit whose every step can be held, failed, and counted; it outlives the managers that work on it. */
+class Unit {
+  readonly calls: string[] = [];
+  readonly events: NewEvent[] = [];
+  items: ItemStatus[] = [];
+  instances: InstanceStatus[] = [];
+  nodeStates: Record<string, NodeState> = { main: 'provisioned' };
+  nodeErrors: Record<string, string | undefined> = {};
+  configOutcomes: UnitConfigOutcome[] = [];
+  fullStatuses = 0;
+  /** Steps that do not end by themselves. */
+  readonly held = new Set<string>();
+  readonly failing = new Map<string, AosError>();
+  /** State of instances right after they were launched. */
+  launchedAs: 'active' | 'activating' = 'active';
+  /** `item version` of what fails when it is launched. */
+  readonly broken = new Set<string>();
+  /** What authors want, by `item version`. */
+  readonly updateRules = new Map<string, unknown>();
+  gate: UpdateManagerOptions['gate'];
+  #listeners = new Set<(changed: readonly InstanceStatus[]) => void>();
+
+  async step(name: string, signal: AbortSignal): Promise<void> {
+    this.calls.push(name);
+    const error = this.failing.get(name.split(' ')[0]!);
+    if (error) throw error;
+    if (!this.held.has(name.split(' ')[0]!)) return;
+    await new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason), { once: true }));
+  }
+
+  images = {
+    items: () => this.items,
+    download: async (wanted: readonly WantedItem[], _: unknown, signal: AbortSignal) => {
+      await this.step(`download ${wanted.map(({ itemId, version }) => `${itemId}@${version}`).join(',')}`, signal);
+      for (const { itemId, version, type, rejected } of wanted) {
+        const row = this.items.find((item) => item.itemId === itemId && item.version === version);
+        if (rejected) this.items = this.items.filter((item) => item !== row);
+        else if (row) continue;
+        this.items.push({ itemId, version, type, ...(rejected ? { state: 'failed', error: rejected } : PENDING) });
+      }
+    },
+    install: async (
+      wanted: readonly WantedItem[],
+      isUsed: (id: string, version: string) => boolean,
+      signal: AbortSignal,
+    ) => {
+      await this.step('install', signal);
+      const names = new Set(wanted.map(({ itemId, version }) => `${itemId} ${version}`));
+      this.items = this.items
+        .filter(({ itemId, version }) => names.has(`${itemId} ${version}`) || isUsed(itemId, version))
+        .map((item) => (item.state === 'failed' ? item : { ...item, state: 'installed' as const }));
+    },
+    updateRules: async (itemId: string, version: string) => {
+      const rules = this.updateRules.get(`${itemId} ${version}`);
+      return rules === undefined ? [] : [rules];
+    },
+  };
+
+  launcher = {
+    statuses: () => this.instances,
+    subscribe: (listener: (changed: readonly InstanceStatus[]) => void) => {
+      this.#listeners.add(listener);
+      return () => this.#listeners.delete(listener);
+    },
+    launch: async (requests: readonly RunRequest[], signal: AbortSignal) => {
+      await this.step(`launch ${requests.map(({ itemId, version }) => `${itemId}@${version}`).join(',')}`, signal);
+      this.instances = requests.map(({ itemId, version }) => {
+        const isBroken = this.broken.has(`${itemId} ${version}`);
+        const status = instanceStatus(itemId, version, isBroken ? 'failed' : this.launchedAs);
+        return isBroken ? { ...status, error: { aosCode: 7, exitCode: 0, message: 'start probe failed' } } : status;
+      });
+    },
+  };
+
+  allBecome(state: 'active' | 'failed'): void {
+    this.instances = this.instances.map((status) => ({ ...status, state }));
+    for (const listener of this.#listeners) listener(this.instances);
+  }
+
+  manager(database: DatabaseSync): UpdateManager {
+    return new UpdateManager({
+      store: new UpdateStore(database),
+      images: this.images,
+      launcher: this.launcher,
+      nodes: {
+        state: (nodeId) => this.nodeStates[nodeId],
+        pause: async (nodeId, signal) => {
+          await this.step(`pause ${nodeId}`, signal);
+          this.nodeStates[nodeId] = 'paused';
+        },
+        resume: async (nodeId, signal) => {
+          await this.step(`resume ${nodeId}`, signal);
+          this.nodeStates[nodeId] = 'provisioned';
+        },
+      },
+      unitConfig: {
+        apply: async (config, signal) => {
+          await this.step('config', signal);
+          return { version: (config as { version: string }).version, state: 'installed' };
+        },
+      },
+      reports: {
+        nodeUpdateFailed: (nodeId, error) => {
+          this.nodeErrors[nodeId] = error?.message;
+        },
+        unitConfigOutcome: (outcome) => this.configOutcomes.push(outcome),
+        sendFull: () => {
+          this.fullStatuses += 1;
+        },
+      },
+      trust: () => ({ certificates: [], chains: [], roots: [], claimedTime: {} }),
+      ...(this.gate && { gate: this.gate }),
+      events: { record: (event) => this.events.push(event) },
+      logger: silentLogger,
+    });
+  }
+}
+
+let directory: string;
+let database: DatabaseSync;
+let unit: Unit;
+let manager: UpdateManager;
+
+const storedState = () =>
+  (database.prepare('SELECT state FROM update_run').get() as { state: UpdateState } | undefined)?.state;
+const settled = () => vi.waitFor(() => expect(manager.state.state).toBe('none'));
+const reaches = (state: UpdateState) => vi.waitFor(() => expect(manager.state.state).toBe(state));
+
+async function run(status: DesiredStatus): Promise<void> {
+  const before = unit.fullStatuses;
+  manager.accept(status);
+  await vi.waitFor(() => expect(unit.fullStatuses).toBe(before + 1));
+}
+
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'aos-cm-updates-'));
+  database = await openDatabase(join(directory, 'cm.db'), [UPDATE_TABLES], silentLogger);
+  unit = new Unit();
+  manager = unit.manager(database);
+  manager.start();
+});
+
+afterEach(async () => {
+  await manager.stop();
+  database.close();
+  await rm(directory, { recursive: true, force: true });
+});
+
+describe('an update', () => {
+  test('[CM-21] goes through its stages in their order and ends with a full status', async () => {
+    await run(desiredStatus({ web: '1' }));
+    expect(unit.calls).toEqual(['download web@1', 'launch web@1', 'install']);
+    expect(manager.state.state).toBe('none');
+    expect(unit.items).toMatchObject([{ itemId: 'web', version: '1', state: 'installed' }]);
+  });
+
+  test('[CM-20] [B-08] the same desired status again costs no step, no event and no write', async () => {
+    await run(desiredStatus({ web: '1' }));
+    const calls = [...unit.calls];
+    const events = unit.events.length;
+    const { changes } = database.prepare('SELECT total_changes() AS changes').get() as { changes: number };
+    manager.accept(desiredStatus({ web: '1' }));
+    expect(unit.calls).toEqual(calls);
+    expect(unit.events).toHaveLength(events);
+    expect(database.prepare('SELECT total_changes() AS changes').get()).toEqual({ changes });
+    expect(manager.state.state).toBe('none');
+  });
+
+  test('[CM-25] waits for instances that start before it finishes', async () => {
+    unit.launchedAs = 'activating';
+    manager.accept(desiredStatus({ web: '1' }));
+    await reaches('activating');
+    expect(unit.calls).not.toContain('install');
+    unit.allBecome('active');
+    await settled();
+    expect(unit.calls).toContain('install');
+  });
+
+  test('[CM-25] an instance that failed does not hold it up', async () => {
+    unit.launchedAs = 'activating';
+    manager.accept(desiredStatus({ web: '1' }));
+    await reaches('activating');
+    unit.allBecome('failed');
+    await settled();
+    expect(unit.calls).toContain('install');
+  });
+
+  test('an error of a step ends it, with a reason and a full status', async () => {
+    unit.failing.set('launch', new AosError('noMemory', 'no room for rows'));
+    await run(desiredStatus({ web: '1' }));
+    expect(storedState()).toBe('none');
+    expect(unit.calls).not.toContain('install');
+    expect(unit.events.at(-1)).toMatchObject({ what: 'ended early, in launching', because: 'no room for rows' });
+  });
+});
+
+describe('nodes and configuration', () => {
+  test('[CM-26] a node is paused or resumed when it is not yet so', async () => {
+    await run(desiredStatus({}, { nodes: [{ item: { codename: 'main' }, state: 'paused' }] }));
+    await run(desiredStatus({}, { nodes: [{ item: { codename: 'main' }, state: 'paused' }] }));
+    expect(unit.calls.filter((call) => call === 'pause main')).toHaveLength(1);
+    await run(desiredStatus({}, { nodes: [{ item: { codename: 'main' }, state: 'provisioned' }] }));
+    expect(unit.nodeStates).toEqual({ main: 'provisioned' });
+  });
+
+  test('[CM-26] a node that refuses is reported and stops nothing', async () => {
+    unit.failing.set('pause', new AosError('wrongState', 'not now'));
+    await run(desiredStatus({ web: '1' }, { nodes: [{ item: { codename: 'main' }, state: 'paused' }] }));
+    expect(unit.nodeErrors).toEqual({ main: 'not now' });
+    expect(unit.calls).toContain('launch web@1');
+  });
+
+  test('[CM-97] the outcome of a unit configuration is told', async () => {
+    await run(desiredStatus({}, { unitConfig: { formatVersion: '7', version: '2.0.0', nodes: [] } }));
+    expect(unit.configOutcomes).toEqual([{ version: '2.0.0', state: 'installed' }]);
+  });
+});
+
+describe('a newer desired status', () => {
+  test.each(['download', 'launch', 'install'])(
+    '[CM-23] [CM-53] ends a %s and starts over with the newest',
+    async (step) => {
+      unit.held.add(step);
+      manager.accept(desiredStatus({ web: '1' }));
+      await vi.waitFor(() => expect(unit.calls.some((call) => call.startsWith(step))).toBe(true));
+      const before = unit.fullStatuses;
+      manager.accept(desiredStatus({ web: '2' }));
+      unit.held.clear();
+      manager.accept(desiredStatus({ web: '3' }));
+      await settled();
+      expect(unit.items).toMatchObject([{ version: '3', state: 'installed' }]);
+      expect(unit.instances).toMatchObject([{ version: '3' }]);
+      // The run that was given up sends none.
+      expect(unit.fullStatuses).toBe(before + 1);
+    },
+  );
+
+  test('[CM-23] ends the wait for instances that never start', async () => {
+    unit.launchedAs = 'activating';
+    manager.accept(desiredStatus({ web: '1' }));
+    await reaches('activating');
+    unit.launchedAs = 'active';
+    await run(desiredStatus({ web: '2' }));
+    expect(unit.instances).toMatchObject([{ version: '2', state: 'active' }]);
+  });
+});
+
+describe('a restart', () => {
+  const steps = [
+    ['download', 'downloading', ['download web@1', 'launch web@1', 'install']],
+    ['config', 'installing', ['config', 'launch web@1', 'install']],
+    ['launch', 'launching', ['launch web@1', 'install']],
+    ['install', 'finalizing', ['install']],
+  ] as const;
+  const status = desiredStatus({ web: '1' }, { unitConfig: { formatVersion: '7', version: '1.0.0', nodes: [] } });
+
+  test.each(steps)('[CM-22] [X-07] during %s goes on in the stage %s', async (step, state, rest) => {
+    unit.held.add(step);
+    manager.accept(status);
+    await vi.waitFor(() => expect(unit.calls.some((call) => call.startsWith(step))).toBe(true));
+    await manager.stop();
+    expect(storedState()).toBe(state);
+    unit.held.clear();
+    unit.calls.length = 0;
+    manager = unit.manager(database);
+    manager.start();
+    await vi.waitFor(() => expect(unit.fullStatuses).toBe(1));
+    expect(unit.calls.filter((call) => rest.some((wanted) => wanted === call))).toEqual(rest);
+    expect(unit.items).toMatchObject([{ version: '1', state: 'installed' }]);
+  });
+
+  test('[CM-22] while instances start waits for them, and does not finish without', async () => {
+    unit.launchedAs = 'activating';
+    manager.accept(desiredStatus({ web: '1' }));
+    await reaches('activating');
+    await manager.stop();
+    expect(storedState()).toBe('activating');
+    manager = unit.manager(database);
+    manager.start();
+    expect(unit.calls).not.toContain('install');
+    unit.allBecome('active');
+    await settled();
+    expect(unit.calls).toContain('install');
+  });
+
+  test('[CM-22] between updates does nothing and remembers what was desired', async () => {
+    await run(desiredStatus({ web: '1' }));
+    await manager.stop();
+    unit.calls.length = 0;
+    manager = unit.manager(database);
+    manager.start();
+    manager.accept(desiredStatus({ web: '1' }));
+    expect(unit.calls).toEqual([]);
+    expect(manager.desired?.items).toHaveLength(1);
+  });
+});
+
+describe('a version whose instances do not become active', () => {
+  const goodThenBroken = async () => {
+    unit.updateRules.set('web 2', { rollback: true });
+    unit.broken.add('web 2');
+    await run(desiredStatus({ web: '1' }));
+    unit.calls.length = 0;
+  };
+
+  test('[P-19] is replaced by the former one when its author wants that, and is reported failed', async () => {
+    await goodThenBroken();
+    await run(desiredStatus({ web: '2' }));
+    expect(unit.calls.filter((call) => call.startsWith('launch'))).toEqual(['launch web@2', 'launch web@1']);
+    expect(unit.instances).toMatchObject([{ version: '1', state: 'active' }]);
+    expect(unit.items).toMatchObject([
+      { version: '1', state: 'installed' },
+      { version: '2', state: 'failed', error: { aosCode: 7, message: 'start probe failed' } },
+    ]);
+    expect(unit.events).toContainEqual({
+      about: { kind: 'item', id: 'web 2' },
+      what: 'is rolled back to version 1',
+      because: 'an instance of it did not become active: start probe failed',
+    });
+  });
+
+  test('[P-19] is not tried again by the same desired status, also after a restart, but by another version', async () => {
+    await goodThenBroken();
+    await run(desiredStatus({ web: '2' }));
+    await manager.stop();
+    manager = unit.manager(database);
+    manager.start();
+    unit.calls.length = 0;
+    manager.accept(desiredStatus({ web: '2' }));
+    expect(unit.calls).toEqual([]);
+    await run(desiredStatus({ web: '3' }));
+    expect(unit.instances).toMatchObject([{ version: '3', state: 'active' }]);
+  });
+
+  test('[P-19] [CM-22] is replaced also when the CM is killed on the way back', async () => {
+    await goodThenBroken();
+    unit.launchedAs = 'activating';
+    unit.broken.clear();
+    manager.accept(desiredStatus({ web: '2' }));
+    await reaches('activating');
+    unit.held.add('launch');
+    unit.allBecome('failed');
+    await vi.waitFor(() => expect(unit.calls.at(-1)).toBe('launch web@1'));
+    await manager.stop();
+    unit.held.clear();
+    unit.launchedAs = 'active';
+    manager = unit.manager(database);
+    manager.start();
+    await settled();
+    expect(unit.instances).toMatchObject([{ version: '1', state: 'active' }]);
+    expect(unit.items.find(({ version }) => version === '2')).toMatchObject({ state: 'failed' });
+  });
+
+  test('stays when its author does not ask for a way back', async () => {
+    await goodThenBroken();
+    unit.updateRules.clear();
+    await run(desiredStatus({ web: '2' }));
+    expect(unit.instances).toMatchObject([{ version: '2', state: 'failed' }]);
+    expect(unit.items).toMatchObject([{ version: '2', state: 'installed' }]);
+  });
+
+  test('stays when there is nothing to go back to', async () => {
+    unit.updateRules.set('web 2', { rollback: true });
+    unit.broken.add('web 2');
+    await run(desiredStatus({ web: '2' }));
+    expect(unit.instances).toMatchObject([{ version: '2', state: 'failed' }]);
+  });
+});
+
+describe('a release', () => {
+  test('[P-20] is waited for when the downloads are done and before anything changes', async () => {
+    let open: () => void = () => undefined;
+    unit.gate = {
+      untilOpen: (kinds) => {
+        unit.calls.push(`wait ${kinds}`);
+        return new Promise((resolve) => {
+          open = resolve;
+        });
+      },
+    };
+    await manager.stop();
+    manager = unit.manager(database);
+    manager.start();
+    manager.accept(desiredStatus({ web: '1' }, { unitConfig: { formatVersion: '7', version: '1.0.0', nodes: [] } }));
+    await vi.waitFor(() => expect(unit.calls).toEqual(['download web@1', 'wait sota']));
+    expect(manager.state.state).toBe('pending');
+    open();
+    await settled();
+    expect(unit.calls).toEqual(['download web@1', 'wait sota', 'config', 'launch web@1', 'install']);
+  });
+
+  test('[P-20] is not waited for on the way back to a version that works', async () => {
+    unit.updateRules.set('web 2', { rollback: true });
+    unit.broken.add('web 2');
+    unit.gate = { untilOpen: async () => void unit.calls.push('wait') };
+    await manager.stop();
+    manager = unit.manager(database);
+    manager.start();
+    await run(desiredStatus({ web: '1' }));
+    unit.calls.length = 0;
+    await run(desiredStatus({ web: '2' }));
+    expect(unit.calls.filter((call) => call === 'wait')).toHaveLength(1);
+    expect(unit.instances).toMatchObject([{ version: '1' }]);
+  });
+
+  test('[CM-32] that does not come in time ends the update, and what runs goes on', async () => {
+    await run(desiredStatus({ web: '1' }));
+    unit.gate = { untilOpen: () => Promise.reject(new AosError('timeout', 'the update was not released in time')) };
+    await manager.stop();
+    manager = unit.manager(database);
+    manager.start();
+    await run(desiredStatus({ web: '2' }));
+    expect(unit.instances).toMatchObject([{ version: '1', state: 'active' }]);
+    expect(unit.events.at(-1)).toMatchObject({ what: 'ended early, in pending' });
+  });
+});
+
+test('watchers hear of every stage', async () => {
+  const heard: string[] = [];
+  manager.watch(({ state }) => heard.push(state));
+  await run(desiredStatus({ web: '1' }));
+  expect(heard).toEqual([
+    'none',
+    'downloading',
+    'pending',
+    'installing',
+    'launching',
+    'activating',
+    'finalizing',
+    'none',
+  ]);
+});
+
+describe('an entry of the desired status that is refused', () => {
+  const refusedItem: RefusedEntry = {
+    list: 'items',
+    index: 0,
+    entry: { item: { id: 'web', type: 'service' }, version: '2' },
+    id: 'web',
+    version: '2',
+    error: new AosError('invalidArgument', 'items[0].indexDigest: expected a digest, found nothing'),
+  };
+
+  test('[CM-28] [CM-34] is reported failed by its name, and what was said before stays in force', async () => {
+    await run(desiredStatus({ web: '1' }));
+    const before = unit.fullStatuses;
+    const { instances = [] } = desiredStatus({ web: '1' });
+    manager.accept(desiredStatus({ other: '1' }, { instances }), [refusedItem]);
+    await vi.waitFor(() => expect(unit.fullStatuses).toBe(before + 1));
+    expect(unit.items).toMatchObject([
+      { itemId: 'web', version: '1', state: 'installed' },
+      { itemId: 'other', version: '1', state: 'installed' },
+    ]);
+    expect(unit.instances).toMatchObject([{ version: '1' }]);
+    expect(reportedItems(unit.items, manager.desired?.refusals).at(-1)).toMatchObject({
+      itemId: 'web',
+      version: '2',
+      state: 'failed',
+      error: { aosCode: 6 },
+    });
+  });
+
+  test('is told at once when nothing else changes, once, and is remembered over a restart', async () => {
+    await run(desiredStatus({ web: '1' }));
+    const before = unit.fullStatuses;
+    const { instances = [] } = desiredStatus({ web: '1' });
+    const bad = desiredStatus({}, { instances });
+    manager.accept(bad, [refusedItem]);
+    manager.accept(bad, [refusedItem]);
+    expect(unit.fullStatuses).toBe(before + 1);
+    await manager.stop();
+    manager = unit.manager(database);
+    manager.start();
+    expect(manager.desired?.refusals?.items).toMatchObject([{ itemId: 'web', version: '2' }]);
+    await run(desiredStatus({ web: '2' }));
+    expect(manager.desired?.refusals).toBeUndefined();
+  });
+
+  test('stands for an instance that cannot be made', async () => {
+    const entry: RefusedEntry = {
+      list: 'instances',
+      index: 0,
+      entry: { item: { id: 'new' }, subject: { id: 'subject' }, priority: -1 },
+      id: 'new',
+      error: new AosError('invalidArgument', 'instances[0].priority: expected a whole number of at least 0, found -1'),
+    };
+    manager.accept(desiredStatus({}), [entry]);
+    expect(reportedInstances([], manager.desired?.refusals)).toMatchObject([
+      {
+        ident: { itemId: 'new', subjectId: 'subject', instance: 0 },
+        nodeId: '',
+        state: 'failed',
+        error: { aosCode: 6 },
+      },
+    ]);
+  });
+});

@@ -1,0 +1,57 @@
+/** Time for everything that waits. Durations never use the wall clock (spec/beyond.md R-03). */
+import { setTimeout as timer } from 'node:timers/promises';
+import { AosError } from './error.ts';
+
+/** The two clocks of a host; tests have their own. */
+export interface Clock {
+  /** Milliseconds since some fixed moment; never jumps. */
+  monotonicMs(): number;
+  /** What the host believes the date is; may lie. */
+  now(): Date;
+  /** Waits; rejects with `canceled` when the signal aborts. */
+  sleep(durationMs: number, signal: AbortSignal): Promise<void>;
+}
+
+export const systemClock: Clock = {
+  monotonicMs: () => performance.now(),
+  now: () => new Date(),
+  sleep: async (durationMs, signal) => {
+    try {
+      await timer(durationMs, undefined, { signal });
+    } catch (error) {
+      throw new AosError('canceled', 'stopped while waiting', { cause: error });
+    }
+  },
+};
+
+export interface BackoffOptions {
+  readonly firstMs: number;
+  readonly maxMs: number;
+  /** Part of the delay that is random, in both directions: 0.2 means ±20 %. */
+  readonly jitter?: number;
+  readonly random?: () => number;
+}
+
+/** Delays that double up to a cap. */
+export class Backoff {
+  readonly #options: BackoffOptions;
+  #nextMs: number;
+
+  constructor(options: BackoffOptions) {
+    this.#options = options;
+    this.#nextMs = options.firstMs;
+  }
+
+  /** The delay before the next try, in milliseconds. */
+  next(): number {
+    const { maxMs, jitter = 0, random = Math.random } = this.#options;
+    const delayMs = Math.min(this.#nextMs, maxMs);
+    this.#nextMs = Math.min(this.#nextMs * 2, maxMs);
+    return delayMs * (1 + jitter * (2 * random() - 1));
+  }
+
+  /** Begins again, optionally with another first delay. */
+  reset(firstMs = this.#options.firstMs): void {
+    this.#nextMs = firstMs;
+  }
+}

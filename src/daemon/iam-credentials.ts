@@ -1,0 +1,175 @@
+/** `CredentialSource` over IAM's public certificate service; certificates and keys from tokens or files. */
+import { readFileSync } from 'node:fs';
+import { iam } from '../api/contracts.ts';
+import type { ClientTls, PrivateKey, TlsIdentity } from '../api/index.ts';
+import { asCallError, Channel, UNARY_DEADLINE_MS } from '../api/index.ts';
+import { AosError, asAosError, type Clock, type Logger, systemClock } from '../core/index.ts';
+import {
+  DEFAULT_PKCS11_LIBRARY,
+  engineUri,
+  loadPkcs11,
+  openTokenOf,
+  type Pkcs11Library,
+  parseObjectUrl,
+  readChain,
+  type TokenSession,
+  type TokenUrl,
+  toPem,
+} from '../platform/token/index.ts';
+import type { CertificateUrls, CredentialSource } from './credentials.ts';
+
+/** Pause before a subscription that ended, or was refused because no certificate exists, is opened again. */
+const SUBSCRIPTION_RETRY_MS = 10_000;
+/** The same when it had worked: IAM restarts its servers within a second (spec/decisions.md 7.3). */
+const SUBSCRIPTION_REOPEN_MS = 1_000;
+
+export interface IamCredentialsOptions {
+  /** `host:port` of IAM's public server. */
+  readonly publicAddress: string;
+  /** PEM file with the roots that IAM's certificate must chain to. */
+  readonly caFile: string;
+  readonly checkHostName?: boolean;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+  readonly clock?: Clock;
+  /**
+   * Told when a token that could be used does not hold what IAM says: some libraries read a token once, when they are
+   * loaded, and none takes up a token again that was gone. Only a new process mends it.
+   */
+  readonly onStaleToken?: (reason: string) => void;
+  /** Loads a PKCS#11 library; default: the real one, on first use. */
+  readonly loadLibrary?: (path: string) => Pkcs11Library;
+}
+
+export class IamCredentials implements CredentialSource {
+  readonly #options: IamCredentialsOptions;
+  readonly #clock: Clock;
+  readonly #channel: Channel;
+  readonly #libraries = new Map<string, Pkcs11Library>();
+  /** Whether a token was of use in this process. */
+  #usedToken = false;
+
+  constructor(options: IamCredentialsOptions) {
+    this.#options = options;
+    this.#clock = options.clock ?? systemClock;
+    this.#channel = new Channel({ address: options.publicAddress, tls: this.serverTls() });
+    options.signal.addEventListener('abort', () => this.#channel.close(), { once: true });
+  }
+
+  /** TLS towards IAM's public server: its certificate is checked, none is shown. */
+  serverTls(): ClientTls {
+    const { caFile, checkHostName } = this.#options;
+    try {
+      return { ca: readFileSync(caFile, 'utf8'), ...(checkHostName === undefined ? {} : { checkHostName }) };
+    } catch (error) {
+      throw asAosError(error, `cannot read "caCert" ${caFile}`);
+    }
+  }
+
+  /** The channel to IAM's public server, for the other public services. */
+  get channel(): Channel {
+    return this.#channel;
+  }
+
+  async urls(type: string, issuer?: Uint8Array, serial?: string): Promise<CertificateUrls> {
+    const client = this.#channel.client(iam.IAMPublicCertService);
+    try {
+      const answer = await client.getCert(
+        { type, issuer: issuer ? new Uint8Array(issuer) : new Uint8Array(), serial: serial ?? '' },
+        { timeoutMs: UNARY_DEADLINE_MS, signal: this.#options.signal },
+      );
+      return { type, certUrl: answer.certUrl, keyUrl: answer.keyUrl };
+    } catch (error) {
+      throw asCallError(error, `cannot ask IAM at ${this.#options.publicAddress} for the certificate "${type}"`);
+    }
+  }
+
+  async identity(type: string): Promise<TlsIdentity> {
+    const urls = await this.urls(type);
+    try {
+      const identity = this.#load(urls);
+      this.#usedToken ||= identity.key.kind === 'token';
+      return identity;
+    } catch (error) {
+      const failure = asAosError(error, `cannot use the certificate "${type}"`);
+      // Once: a process that never had a use of the token has nothing to gain from another one.
+      if (this.#usedToken) this.#options.onStaleToken?.(failure.message);
+      this.#usedToken = false;
+      throw failure;
+    }
+  }
+
+  onChange(type: string, listener: (urls: CertificateUrls) => void): () => void {
+    const ended = new AbortController();
+    const signal = AbortSignal.any([ended.signal, this.#options.signal]);
+    void this.#follow(type, listener, signal);
+    return () => ended.abort();
+  }
+
+  async #follow(type: string, listener: (urls: CertificateUrls) => void, signal: AbortSignal): Promise<void> {
+    const client = this.#channel.client(iam.IAMPublicCertService);
+    let known: CertificateUrls | undefined;
+    const news = (urls: CertificateUrls) => {
+      const changed = known !== undefined && (known.certUrl !== urls.certUrl || known.keyUrl !== urls.keyUrl);
+      known = urls;
+      if (changed) listener(urls);
+    };
+    while (!signal.aborted) {
+      let pauseMs = SUBSCRIPTION_RETRY_MS;
+      try {
+        const stream = client.subscribeCertChanged({ type }, { signal });
+        const messages = stream[Symbol.asyncIterator]();
+        const first = messages.next();
+        // First subscribed, then asked: a change between the two is not lost (IA-20).
+        news(await Promise.race([this.urls(type), first.then(() => this.urls(type))]));
+        pauseMs = SUBSCRIPTION_REOPEN_MS;
+        for (let next = await first; !next.done; next = await messages.next()) {
+          news({ type, certUrl: next.value.certUrl, keyUrl: next.value.keyUrl });
+        }
+      } catch (error) {
+        if (signal.aborted) return;
+        this.#options.logger.debug(
+          { type, error: asCallError(error, 'the subscription ended').message },
+          'the subscription to certificate changes is opened again',
+        );
+      }
+      await this.#clock.sleep(pauseMs, signal).catch(() => ended(signal));
+    }
+  }
+
+  #load({ certUrl, keyUrl }: CertificateUrls): TlsIdentity {
+    const certificate = parseObjectUrl(certUrl);
+    const key = parseObjectUrl(keyUrl);
+    let privateKey: PrivateKey | undefined =
+      key.kind === 'file' ? { kind: 'pem', pem: readFileSync(key.path, 'utf8') } : undefined;
+    let certificateChain = certificate.kind === 'file' ? readFileSync(certificate.path, 'utf8') : undefined;
+    if (key.kind === 'token') {
+      privateKey = this.#withToken(key, (_, pin) => ({ kind: 'token' as const, uri: engineUri(key, pin) }));
+    }
+    if (certificate.kind === 'token') {
+      certificateChain = this.#withToken(certificate, (session) => toPem(readChain(session, certificate)));
+    }
+    return { certificateChain: certificateChain!, key: privateKey! };
+  }
+
+  /** Opens the token of a URL; a PIN that does not fit is found out here, not in a failing TLS handshake. */
+  #withToken<T>(url: TokenUrl, use: (session: TokenSession, pin: string | undefined) => T): T {
+    const path = url.modulePath ?? DEFAULT_PKCS11_LIBRARY;
+    let library = this.#libraries.get(path);
+    if (!library) {
+      library = (this.#options.loadLibrary ?? loadPkcs11)(path);
+      this.#libraries.set(path, library);
+    }
+    const { session, pin } = openTokenOf(library, url);
+    try {
+      return use(session, pin);
+    } finally {
+      session.close();
+    }
+  }
+}
+
+/** A wait that ended because nobody listens any more. */
+function ended(signal: AbortSignal): void {
+  if (!signal.aborted) throw new AosError('failed', 'the wait ended by itself');
+}

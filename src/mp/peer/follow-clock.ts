@@ -1,0 +1,95 @@
+/** The time of the proxy, for a node that may have none of its own (spec/mp.md 13, 16). */
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { timestampDate } from '@bufbuild/protobuf/wkt';
+import { sm } from '../../api/contracts.ts';
+import { AosError, asAosError, type Clock, type Logger } from '../../core/index.ts';
+import { CREDIBLE_TIME_MS } from '../numbers.ts';
+import type { MessageChannel } from '../wire/index.ts';
+
+const ANSWER_MS = 5_000;
+const PERIOD_MS = 60_000;
+/** A smaller difference is the way of clocks. */
+const TOLERANCE_MS = 10_000;
+
+export interface FollowClockOptions {
+  readonly open: () => MessageChannel;
+  /** Absent: a difference is told in the log, and no more. */
+  readonly setTime?: (time: Date) => Promise<void>;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+}
+
+interface Questions {
+  readonly channel: MessageChannel;
+  readonly answers: AsyncIterator<Buffer>;
+}
+
+/** What to do about the time of the proxy. */
+export function judgeTime(ownMs: number, proxyMs: number): 'keep' | 'set' {
+  return Math.abs(ownMs - proxyMs) > TOLERANCE_MS ? 'set' : 'keep';
+}
+
+/**
+ * Asks until the signal aborts. `onCredible` is called once, when certificates can be judged: with the first answer, or
+ * without one when the own clock was set before.
+ */
+export async function followClock(options: FollowClockOptions, onCredible: () => void): Promise<void> {
+  const { open, clock, logger, signal } = options;
+  let questions: Questions | undefined;
+  let isCredible = false;
+  let wasTold = false;
+  while (!signal.aborted) {
+    try {
+      if (!questions || questions.channel.closed.aborted) {
+        const channel = open();
+        questions = { channel, answers: channel.messages() };
+      }
+      await follow(options, await ask(questions, signal));
+      isCredible = true;
+    } catch (error) {
+      if (signal.aborted) return;
+      logger.debug({ error: asAosError(error).message }, 'the proxy did not tell the time');
+      questions?.channel.close(new AosError('timeout', 'no answer'));
+      isCredible ||= clock.now().getTime() >= CREDIBLE_TIME_MS;
+    }
+    if (isCredible && !wasTold) onCredible();
+    wasTold = isCredible;
+    await clock.sleep(isCredible ? PERIOD_MS : ANSWER_MS, signal).catch(() => undefined);
+  }
+}
+
+async function follow({ setTime, clock, logger }: FollowClockOptions, time: Date): Promise<void> {
+  const own = clock.now();
+  if (judgeTime(own.getTime(), time.getTime()) === 'keep') return;
+  const fields = { own: own.toISOString(), proxy: time.toISOString() };
+  if (!setTime) {
+    logger.warn(fields, 'the clock of this node differs from that of the proxy; set it, or set "peer.setClock"');
+    return;
+  }
+  await setTime(time);
+  logger.info(fields, 'the clock of this node was set by that of the proxy');
+}
+
+async function ask({ channel, answers }: Questions, signal: AbortSignal): Promise<Date> {
+  const request = create(sm.ProxyOutgoingMessagesSchema, {
+    ProxyOutgoingMessage: { case: 'clockSyncRequest', value: create(sm.ClockSyncRequestSchema) },
+  });
+  const bound = AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS)]);
+  const over = Promise.withResolvers<never>();
+  const onAbort = () => over.reject(new AosError('timeout', 'no answer of the proxy'));
+  bound.addEventListener('abort', onAbort, { once: true });
+  const answer = answers.next().then(({ value: body, done }) => {
+    if (done) throw asAosError(channel.closed.reason ?? new AosError('eof', 'the channel was closed'));
+    const { case: kind, value } = fromBinary(sm.ProxyIncomingMessagesSchema, body).ProxyIncomingMessage;
+    if (kind !== 'clockSync' || !value.currentTime) throw new AosError('failed', 'the proxy answered something else');
+    return timestampDate(value.currentTime);
+  });
+  try {
+    await channel.send(toBinary(sm.ProxyOutgoingMessagesSchema, request));
+    return await Promise.race([answer, over.promise]);
+  } finally {
+    answer.catch(() => undefined);
+    bound.removeEventListener('abort', onAbort);
+  }
+}

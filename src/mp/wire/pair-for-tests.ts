@@ -1,0 +1,47 @@
+/** Both ends of a connection in one process, and certificates for them. */
+import { duplexPair } from 'node:stream';
+import type { TlsIdentity } from '../../api/index.ts';
+import { silentLogger, systemClock } from '../../core/index.ts';
+import { makeCertificate, type TestIdentity } from '../../storage/certificates-for-tests.ts';
+import { Multiplexer, type PortOptions } from './multiplexer.ts';
+
+export const TEST_PORTS: readonly PortOptions[] = [
+  { port: 1, secure: false },
+  { port: 2, secure: true },
+  { port: 5, secure: true, background: true },
+];
+
+export function connectedPair(ports: readonly PortOptions[] = TEST_PORTS) {
+  const [one, other] = duplexPair();
+  const common = { ports, clock: systemClock, logger: silentLogger };
+  return {
+    server: new Multiplexer({ ...common, stream: one, side: 'server' }),
+    client: new Multiplexer({ ...common, stream: other, side: 'client' }),
+    /** What the client writes to, for bytes that no multiplexer would send. */
+    raw: other,
+  };
+}
+
+export const identityOf = ({ pem, privateKey }: TestIdentity): TlsIdentity => ({
+  certificateChain: pem,
+  key: { kind: 'pem', pem: privateKey.export({ format: 'pem', type: 'pkcs8' }).toString() },
+});
+
+export interface TestTls {
+  readonly ca: string;
+  readonly proxy: TlsIdentity;
+  readonly peer: TlsIdentity;
+  /** Of another root. */
+  readonly stranger: TlsIdentity;
+}
+
+export async function makeTestTls(): Promise<TestTls> {
+  const root = await makeCertificate('root', { ca: true });
+  const other = await makeCertificate('other', { ca: true });
+  return {
+    ca: root.pem,
+    proxy: identityOf(await makeCertificate('proxy', { issuer: root })),
+    peer: identityOf(await makeCertificate('peer', { issuer: root })),
+    stranger: identityOf(await makeCertificate('stranger', { issuer: other })),
+  };
+}

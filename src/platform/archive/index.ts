@@ -1,0 +1,6 @@
+/** Layers of images: from a packed archive to a directory. */
+export { findLayerDamage, type LayerCheck, writeLayerList } from './layer-list.ts';
+export type { LayerTree } from './layer-tree.ts';
+export { unpackLayer } from './unpack-layer.ts';
+export type { OverlayMarks, UnpackedLayer, UnpackLimits, UnpackRequest } from './unpack-model.ts';
+export { makeWhiteOutFloor } from './white-out-floor.ts';

@@ -1,0 +1,2 @@
+/** Name servers of the networks of instances. */
+export * from './dnsmasq.ts';

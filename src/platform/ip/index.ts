@@ -1,0 +1,2 @@
+/** Links, addresses and shaping of the host. */
+export * from './ip.ts';

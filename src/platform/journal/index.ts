@@ -1,0 +1,2 @@
+/** The system journal. */
+export * from './journal.ts';

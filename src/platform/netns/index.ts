@@ -1,0 +1,2 @@
+/** Network namespaces of the host with a name. */
+export * from './network-namespaces.ts';

@@ -1,0 +1,2 @@
+/** The host's firewall. */
+export * from './nft.ts';

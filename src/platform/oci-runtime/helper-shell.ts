@@ -1,0 +1,237 @@
+/**
+ * Starts programs by a small shell that lives as long as we do.
+ *
+ * A fork of our own process copies its page tables and holds up everything else until the program runs: 5 ms and more,
+ * twenty on a busy machine. A shell forks in a fraction of that. It is also put once where its children belong: into the
+ * cgroup of the helpers, and, for crun on hosts with controllers of version 1, into a mount namespace without the tree of
+ * version 2 (spec/decisions.md 5.2); doing the same for each container costs as much as starting it.
+ */
+import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import type { Readable, Writable } from 'node:stream';
+import { AosError, asAosError, canceledBy, throwIfCanceled } from '../../core/index.ts';
+import { commandLineOf, endDescendants, parentOf } from '../proc/index.ts';
+import type { ExecResult } from './container-engine.ts';
+import { helperEnvironment, quote } from './exec-file.ts';
+
+/** Longest answer of a job: with number and code it fits into what a pipe takes as a whole. */
+const MAX_ANSWER_BYTES = 3_500;
+const MAX_COMPLAINT_CHARACTERS = 1_024;
+/** Stands for the end of a line within an answer. */
+const LINE_MARK = '\x1e';
+/** A word of the command line of our shells and of all that they have split off and not yet replaced. */
+const MARK = 'aos-helpers';
+const FORMER_MS = 5_000;
+const FORMER_PAUSE_MS = 10;
+
+export interface HelperShellOptions {
+  readonly shell: string;
+  /** By which it is known to those who come after us. */
+  readonly name: string;
+  /** Given: a mount point that the programs must not see, and the program that makes a mount namespace. */
+  readonly hidden?: { readonly mountPoint: string; readonly unshare: string } | undefined;
+  /** Moves the shell where its children shall be; called once for each shell, before it does anything. */
+  readonly place: (pid: number) => void;
+}
+
+export interface JobOptions {
+  readonly signal: AbortSignal;
+  readonly timeoutMs: number;
+}
+
+interface Job {
+  readonly what: string;
+  readonly settle: (result: ExecResult | AosError) => void;
+  /** Of the job's own shell; it is told a moment after the start. */
+  pid?: number;
+  isOver: boolean;
+}
+
+type Shell = ChildProcessByStdio<Writable, Readable, Readable>;
+
+export class HelperShell {
+  readonly #options: HelperShellOptions;
+  readonly #jobs = new Map<number, Job>();
+  #shell: Shell | undefined;
+  #lastJob = 0;
+
+  constructor(options: HelperShellOptions) {
+    this.#options = options;
+  }
+
+  /** Exit code and the first bytes of both outputs. Throws `timeout`, `canceled`, `runtime` when the shell is lost. */
+  run(words: readonly string[], options: JobOptions): Promise<ExecResult> {
+    return this.#do(words[0] ?? '', options, (job) => {
+      const answer = `IFS="$NL"; set -- $o; IFS="$RS"; printf '%s %s %.${MAX_ANSWER_BYTES}s\\n' ${job} "$c" "$*"`;
+      return `set -f; o=$(${command(words)} </dev/null 2>&1); c=$?; ${answer}`;
+    });
+  }
+
+  /**
+   * Runs a program that answers one line to the descriptor that the variable names, and may go on without us; what it
+   * complains about goes to the file. The answer is empty when it ended without one. Throws as `run` does.
+   */
+  async converse(
+    words: readonly string[],
+    { variable, complaints, ...options }: JobOptions & { readonly variable: string; readonly complaints: string },
+  ): Promise<string> {
+    const { output } = await this.#do(words[0] ?? '', options, (job) => {
+      const program = `${variable}=3 ${command(words)} 3>&1 >/dev/null 2>${quoteWord(complaints)} </dev/null`;
+      return `${program} | { IFS= read -r l; printf '%s 0 %.${MAX_ANSWER_BYTES}s\\n' ${job} "$l"; }`;
+    });
+    return output;
+  }
+
+  /** Ends the shell; what it has started goes on. */
+  async close(): Promise<void> {
+    const shell = this.#shell;
+    if (!shell || shell.exitCode !== null || shell.signalCode !== null) return;
+    const gone = new Promise<void>((resolve) => shell.once('exit', () => resolve()));
+    shell.ref();
+    shell.stdin.end();
+    await gone;
+  }
+
+  #do(what: string, { signal, timeoutMs }: JobOptions, script: (job: number) => string): Promise<ExecResult> {
+    throwIfCanceled(signal);
+    const shell = this.#open();
+    this.#lastJob += 1;
+    const number = this.#lastJob;
+    return new Promise((resolve, reject) => {
+      const settle = (result: ExecResult | AosError) => {
+        if (job.isOver) return;
+        job.isOver = true;
+        clearTimeout(timer);
+        signal.removeEventListener('abort', onAbort);
+        this.#jobs.delete(number);
+        if (this.#jobs.size === 0) rest(shell);
+        if (result instanceof AosError) reject(result);
+        else resolve(result);
+      };
+      const job: Job = { what, settle, isOver: false };
+      const end = (error: AosError) => {
+        if (job.pid !== undefined) endDescendants(job.pid);
+        settle(error);
+      };
+      const onAbort = () => end(canceledBy(signal));
+      const timer = setTimeout(
+        () => end(new AosError('timeout', `${what} did not end within ${timeoutMs} ms`)),
+        timeoutMs,
+      );
+      signal.addEventListener('abort', onAbort, { once: true });
+      if (this.#jobs.size === 0) work(shell);
+      this.#jobs.set(number, job);
+      // The list of jobs is asked for so that the shell forgets those that have ended.
+      shell.stdin.write(`jobs >/dev/null; ( ${script(number)} ) & echo "${number} pid $!"\n`);
+    });
+  }
+
+  #open(): Shell {
+    if (this.#shell) return this.#shell;
+    const { shell, name, hidden, place } = this.#options;
+    const own = ['-s', MARK, name];
+    const [file, ...args] = [
+      ...withoutMount(hidden?.mountPoint, { shell, unshare: hidden?.unshare }),
+      shell,
+      ...own,
+    ] as [string, ...string[]];
+    const child = spawn(file, args, {
+      stdio: ['pipe', 'pipe', 'pipe'],
+      env: helperEnvironment({ LC_ALL: 'C' }),
+      // What a terminal sends to our group is meant for us alone.
+      detached: true,
+    });
+    this.#shell = child;
+    let complaint = '';
+    let rest = '';
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      complaint = (complaint + text).slice(-MAX_COMPLAINT_CHARACTERS);
+    });
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      const lines = (rest + text).split('\n');
+      rest = lines.pop() ?? '';
+      for (const line of lines) this.#take(line);
+    });
+    const lost = (error: AosError) => {
+      if (this.#shell === child) this.#shell = undefined;
+      for (const job of [...this.#jobs.values()]) job.settle(error);
+    };
+    child.on('error', (error) => lost(asAosError(error, 'cannot run the shell that starts helpers')));
+    // It may be gone: its end tells so.
+    child.stdin.on('error', () => undefined);
+    child.on('close', () => {
+      lost(
+        new AosError('runtime', `the shell that starts helpers has ended: ${quote(complaint) || 'it said nothing'}`),
+      );
+    });
+    if (child.pid !== undefined) place(child.pid);
+    child.stdin.write(`NL='\n' RS='${LINE_MARK}'\n`);
+    return child;
+  }
+
+  #take(line: string): void {
+    const [, number, code, answer = ''] = /^(\d+) (\S+) ?(.*)$/s.exec(line) ?? [];
+    const job = this.#jobs.get(Number(number));
+    if (!job) return;
+    if (code === 'pid') job.pid = Number(answer);
+    else job.settle({ exitCode: Number(code), output: answer.replaceAll(LINE_MARK, '\n') });
+  }
+}
+
+/**
+ * Waits until shells of this name that others left behind have done what they were told; false when that takes too long.
+ * A daemon that is killed has its shell go on to the end of its script.
+ */
+export async function formerShellsEnd(name: string, candidates: () => readonly number[]): Promise<boolean> {
+  const deadline = performance.now() + FORMER_MS;
+  const isFormer = (pid: number) => {
+    const words = commandLineOf(pid);
+    return words.includes(MARK) && words.includes(name) && !descendsFrom(pid, process.pid);
+  };
+  while (candidates().some(isFormer)) {
+    if (performance.now() > deadline) return false;
+    await new Promise((resolve) => setTimeout(resolve, FORMER_PAUSE_MS));
+  }
+  return true;
+}
+
+function descendsFrom(pid: number, ancestor: number): boolean {
+  for (let at: number | undefined = pid; at !== undefined && at > 1; at = parentOf(at)) {
+    if (at === ancestor) return true;
+  }
+  return false;
+}
+
+/** While jobs are done, the shell keeps our process from ending; between them it does not. */
+function work(shell: Shell): void {
+  shell.ref();
+  for (const pipe of pipesOf(shell)) pipe.ref?.();
+}
+
+function rest(shell: Shell): void {
+  shell.unref();
+  for (const pipe of pipesOf(shell)) pipe.unref?.();
+}
+
+function pipesOf({ stdin, stdout, stderr }: Shell): { ref?(): void; unref?(): void }[] {
+  return [stdin, stdout, stderr] as unknown as { ref?(): void; unref?(): void }[];
+}
+
+function command(words: readonly string[]): string {
+  return words.map(quoteWord).join(' ');
+}
+
+/** A word as a shell reads it back. Throws `invalidArgument` for what no program can be given. */
+export function quoteWord(word: string): string {
+  if (word.includes('\0'))
+    throw new AosError('invalidArgument', `${JSON.stringify(word)} cannot be handed to a helper`);
+  return `'${word.replaceAll("'", `'\\''`)}'`;
+}
+
+/** Words before a command line that give it a mount namespace in which a mount point is missing; none without one. */
+export function withoutMount(
+  mountPoint: string | undefined,
+  { shell, unshare }: { readonly shell: string; readonly unshare: string | undefined },
+): readonly string[] {
+  if (mountPoint === undefined || unshare === undefined) return [];
+  return [unshare, '--mount', '--propagation', 'slave', shell, '-c', 'umount -l "$0" && exec "$@"', mountPoint];
+}

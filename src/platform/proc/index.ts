@@ -1,0 +1,2 @@
+/** Processes of the host as /proc shows them. */
+export * from './process.ts';

@@ -1,0 +1,2 @@
+/** Disk quotas of the host. */
+export * from './disk-quota.ts';

@@ -1,0 +1,6 @@
+/** PKCS#11 tokens: keys that never leave them, and certificates. */
+export { FakePkcs11 } from './fake-pkcs11.ts';
+export { loadPkcs11 } from './pkcs11.ts';
+export * from './token.ts';
+export * from './token-reader.ts';
+export * from './token-url.ts';

@@ -1,0 +1,74 @@
+/** What users of a key by its URL need: the chain of a certificate, decryption (spec/iam.md 11.3). */
+import { X509Certificate } from 'node:crypto';
+import { AosError } from '../../core/index.ts';
+import { certificateParts } from './der-parts.ts';
+import type { Pkcs11Library, TokenSession } from './token.ts';
+import { pinCandidates, type TokenUrl } from './token-url.ts';
+
+const MAX_CHAIN = 8;
+
+/** Opens the token of a URL, logged in when the URL names a PIN. Close the session. */
+export function openTokenOf(library: Pkcs11Library, url: TokenUrl): { session: TokenSession; pin: string | undefined } {
+  const { slotId } = library.find({ label: url.token });
+  const pins = pinCandidates(url);
+  if (pins.length === 0) return { session: library.open(slotId), pin: undefined };
+  let failure: unknown;
+  for (const pin of pins) {
+    try {
+      return { session: library.open(slotId, pin), pin };
+    } catch (error) {
+      failure = error;
+    }
+  }
+  throw failure;
+}
+
+/**
+ * The certificate of a URL with its issuers up to the root, DER, leaf first. Every issuer must be in the token.
+ * Throws `notFound` naming what is missing.
+ */
+export function readChain(session: TokenSession, url: Pick<TokenUrl, 'object' | 'id'>): Buffer[] {
+  const leaf = session.list({ kind: 'certificate', id: url.id, label: url.object })[0];
+  if (!leaf) {
+    throw new AosError(
+      'notFound',
+      `the token "${session.token.label}" has no certificate "${url.object}" with id ${url.id.toString('hex')}`,
+    );
+  }
+  const chain = [session.certificate(leaf)];
+  let others: { der: Buffer; subject: Buffer }[] | undefined;
+  for (let current = chain[0]!; !isSelfSigned(current); ) {
+    others ??= session.list({ kind: 'certificate' }).map((object) => {
+      const der = session.certificate(object);
+      return { der, subject: certificateParts(der).subject };
+    });
+    const { issuer } = certificateParts(current);
+    const signed = new X509Certificate(current);
+    const parent = others.find(
+      (other) => other.subject.equals(issuer) && signed.checkIssued(new X509Certificate(other.der)),
+    );
+    if (!parent || chain.length >= MAX_CHAIN || chain.some((known) => known.equals(parent.der))) {
+      throw new AosError('notFound', `the token "${session.token.label}" has no issuer of ${signed.subject}`);
+    }
+    chain.push(parent.der);
+    current = parent.der;
+  }
+  return chain;
+}
+
+function isSelfSigned(der: Buffer): boolean {
+  const { subject, issuer } = certificateParts(der);
+  return subject.equals(issuer);
+}
+
+/** DER certificates as PEM, one after another. */
+export function toPem(chain: readonly Uint8Array[]): string {
+  return chain
+    .map((der) => {
+      const lines = Buffer.from(der)
+        .toString('base64')
+        .replace(/(.{64})(?=.)/g, '$1\n');
+      return `-----BEGIN CERTIFICATE-----\n${lines}\n-----END CERTIFICATE-----\n`;
+    })
+    .join('');
+}

@@ -1,0 +1,5 @@
+/** Alerts that the SM makes of what happens on the node. */
+export * from './alert-gate.ts';
+export * from './damage-alert.ts';
+export * from './instance-alerts.ts';
+export * from './journal-alerts.ts';

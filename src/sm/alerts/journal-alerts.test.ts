@@ -1,0 +1,127 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { type Clock, Mailbox, silentLogger, systemClock } from '../../core/index.ts';
+import type { Journal, JournalEntry, JournalQuery } from '../../platform/journal/index.ts';
+import { alertOf, JournalAlerts, parseFilters } from './journal-alerts.ts';
+
+const entry = (fields: Record<string, string>, message = 'text', cursor = 'c1'): JournalEntry => ({
+  ...{ at: new Date(1_700_000_000_000), cursor, message, fields },
+});
+
+const rules = {
+  filter: parseFilters(['^noise', '']),
+  serviceAlertPriority: 4,
+  systemAlertPriority: 3,
+  isInstance: ({ fields }: JournalEntry) => fields.CONTAINER_ID_FULL !== undefined,
+};
+
+describe('what an entry is an alert of', () => {
+  test.each<[string, Record<string, string>, unknown]>([
+    ['a unit of the system', { PRIORITY: '3', _SYSTEMD_UNIT: 'ssh.service' }, { kind: 'system', message: 'text' }],
+    ['the CM', { PRIORITY: '2', _SYSTEMD_UNIT: 'aos-cm.service' }, { kind: 'core', component: 'CM', message: 'text' }],
+    [
+      'IAM, by its cgroup',
+      { _SYSTEMD_CGROUP: '/x/aos-iam.service' },
+      { kind: 'core', component: 'IAM', message: 'text' },
+    ],
+    [
+      'systemd about the SM',
+      { PRIORITY: '4', _SYSTEMD_UNIT: 'init.scope', UNIT: 'aos-sm.service' },
+      { kind: 'core', component: 'SM', message: 'text' },
+    ],
+    ['systemd about nobody', { PRIORITY: '4', _SYSTEMD_UNIT: 'init.scope' }, { kind: 'system', message: 'text' }],
+    [
+      'systemd with something of no weight',
+      { PRIORITY: '5', _SYSTEMD_UNIT: 'init.scope', UNIT: 'a.service' },
+      undefined,
+    ],
+    ['an instance', { PRIORITY: '0', CONTAINER_ID_FULL: 'id' }, undefined],
+  ])('[SM-53] %s', (_, fields, expected) => {
+    expect(alertOf(entry(fields), rules)).toEqual(expected);
+  });
+
+  test('[SM-53] what a filter finds is no alert, and a long text is cut', () => {
+    expect(alertOf(entry({}, 'noise of a fan'), rules)).toBeUndefined();
+    expect(alertOf(entry({}, 'x'.repeat(300)), rules)?.message).toHaveLength(255);
+  });
+
+  test('of a line of our own daemons the sentence is told', () => {
+    const cm = { PRIORITY: '3', _SYSTEMD_UNIT: 'aos-cm.service' };
+    expect(alertOf(entry(cm, '{"level":50,"msg":"the disk is full"}'), rules)?.message).toBe('the disk is full');
+    expect(alertOf(entry(cm, '{"level":50'), rules)?.message).toBe('{"level":50');
+    expect(alertOf(entry({ PRIORITY: '3' }, '{"msg":"x"}'), rules)?.message).toBe('{"msg":"x"}');
+  });
+
+  test('a filter that is no expression is refused by name', () => {
+    expect(() => parseFilters(['('])).toThrow(/journalAlerts.filter: "\("/);
+  });
+});
+
+describe('following the journal', () => {
+  let box: Mailbox<JournalEntry>;
+  let queries: JournalQuery[];
+  let sent: string[];
+  let saved: string | undefined;
+  let alerts: JournalAlerts;
+  const hurried: Clock = { ...systemClock, sleep: (_, signal) => systemClock.sleep(1, signal) };
+
+  function open(): JournalAlerts {
+    const journal: Journal = {
+      read(query, signal) {
+        queries.push(query);
+        const mine = new Mailbox<JournalEntry>(100);
+        box = mine;
+        signal.addEventListener('abort', () => mine.fail(signal.reason), { once: true });
+        return mine;
+      },
+    };
+    alerts = new JournalAlerts({
+      ...rules,
+      journal,
+      cursor: {
+        get: () => saved,
+        set: (cursor) => {
+          saved = cursor;
+        },
+      },
+      send: ({ value }) => sent.push((value as { AlertItem: { value: { message: string } } }).AlertItem.value.message),
+      clock: hurried,
+      logger: silentLogger,
+    });
+    alerts.start();
+    return alerts;
+  }
+
+  beforeEach(() => {
+    queries = [];
+    sent = [];
+    saved = undefined;
+  });
+  afterEach(() => alerts.stop());
+
+  test('[SM-53] entries of weight, and what systemd says, are followed from the end', () => {
+    open();
+    expect(queries[0]).toMatchObject({
+      matches: [['PRIORITY=0', 'PRIORITY=1', 'PRIORITY=2', 'PRIORITY=3'], ['_SYSTEMD_UNIT=init.scope']],
+      ...{ follow: true, fromNow: true, afterCursor: undefined },
+    });
+  });
+
+  test('[SM-53] after a restart reading goes on behind the last alert', async () => {
+    open();
+    box.push(entry({}, 'first', 'c7'));
+    await expect.poll(() => sent, { timeout: 15_000 }).toEqual(['first']);
+    await alerts.stop();
+    expect(saved).toBe('c7');
+    open();
+    expect(queries[1]?.afterCursor).toBe('c7');
+  });
+
+  test('a journal that fails is opened again, at its end', async () => {
+    saved = 'c7';
+    open();
+    box.fail(new Error('broken'));
+    await expect.poll(() => queries.length, { timeout: 15_000 }).toBe(2);
+    expect(queries[1]?.afterCursor).toBeUndefined();
+    expect(saved).toBeUndefined();
+  });
+});

@@ -1,0 +1,84 @@
+/**
+ * Whether the node has its cloud, as the CM says, and since when not (spec/sm.md 2.4, spec/decisions.md 5.5).
+ * Without the CM for a minute the node counts as offline: it may be cut off from its main node.
+ */
+import type { Clock } from '../../core/index.ts';
+import { ASSUMED_OFFLINE_MS, CM_LOSS_IS_OFFLINE_MS } from '../numbers.ts';
+
+/** Before this moment a wall clock says nothing: 2024-01-01. */
+const CREDIBLE_MS = Date.UTC(2024, 0, 1);
+
+export interface CloudPresenceOptions {
+  readonly clock: Clock;
+  /** When the cloud went away, in milliseconds of the wall clock; outlives the SM. */
+  readonly stored: { get(): number | undefined; set(atMs: number | undefined): void };
+  /** Since a moment of the monotonic clock. */
+  readonly onOffline: (sinceMs: number) => void;
+  readonly onOnline: () => void;
+}
+
+export type Presence = 'unknown' | 'online' | 'offline';
+
+export class CloudPresence {
+  readonly #options: CloudPresenceOptions;
+  #state: Presence = 'unknown';
+  #timer = new AbortController();
+
+  constructor(options: CloudPresenceOptions) {
+    this.#options = options;
+  }
+
+  get state(): Presence {
+    return this.#state;
+  }
+
+  /** The node is taken to be offline since now unless the CM says otherwise soon. */
+  start(): void {
+    const startedMs = this.#options.clock.monotonicMs();
+    this.#after(ASSUMED_OFFLINE_MS, () => this.#goOffline(startedMs));
+  }
+
+  stop(): void {
+    this.#timer.abort();
+  }
+
+  /** What the CM says of the cloud. */
+  setCloud(connected: boolean): void {
+    this.#timer.abort();
+    if (!connected) {
+      this.#goOffline(this.#options.clock.monotonicMs());
+      return;
+    }
+    if (this.#state === 'online') return;
+    this.#state = 'online';
+    this.#options.stored.set(undefined);
+    this.#options.onOnline();
+  }
+
+  /** The stream to the CM ended; a CM that comes back says at once how the cloud is. */
+  lostCm(): void {
+    if (this.#state !== 'online') return;
+    this.#after(CM_LOSS_IS_OFFLINE_MS, () => this.#goOffline(this.#options.clock.monotonicMs()));
+  }
+
+  #goOffline(sinceMs: number): void {
+    if (this.#state === 'offline') return;
+    this.#state = 'offline';
+    const { clock, stored, onOffline } = this.#options;
+    const nowMs = clock.now().getTime();
+    const before = stored.get();
+    if (before !== undefined && before > CREDIBLE_MS && nowMs >= before) {
+      // The SM was started again while the cloud was away: the count goes on.
+      onOffline(Math.min(sinceMs, clock.monotonicMs() - (nowMs - before)));
+      return;
+    }
+    stored.set(nowMs - (clock.monotonicMs() - sinceMs));
+    onOffline(sinceMs);
+  }
+
+  #after(delayMs: number, then: () => void): void {
+    this.#timer.abort();
+    this.#timer = new AbortController();
+    this.#options.clock.sleep(delayMs, this.#timer.signal).then(then, () => undefined);
+  }
+}

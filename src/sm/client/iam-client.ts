@@ -1,0 +1,155 @@
+/** What the SM asks of IAM: the description of this node, and permissions of instances (spec/sm.md 1.8). */
+import { iam } from '../../api/contracts.ts';
+import { asCallError, Channel, identMessage, UNARY_DEADLINE_MS } from '../../api/index.ts';
+import { AosError, type Clock, type InstanceIdent, type Logger } from '../../core/index.ts';
+import type { CredentialSource } from '../../daemon/index.ts';
+import type { NodeInfo } from '../model.ts';
+
+const RETRY_MS = 1_000;
+
+export interface IamAddress {
+  /** `host:port`. */
+  readonly address: string;
+  /** PEM of the roots. */
+  readonly ca: string;
+  readonly checkHostName: boolean;
+}
+
+/** Asks the public server once. Throws `failed` when IAM is not there, `notFound` when it knows no node ID. */
+export async function currentNodeInfo(server: IamAddress, signal: AbortSignal): Promise<NodeInfo> {
+  const { address, ca, checkHostName } = server;
+  const channel = new Channel({ address, tls: { ca, checkHostName } });
+  try {
+    const client = channel.client(iam.IAMPublicCurrentNodeService);
+    return readNodeInfo(await client.getCurrentNodeInfo({}, { signal, timeoutMs: UNARY_DEADLINE_MS }));
+  } catch (error) {
+    throw asCallError(error, `cannot ask the IAM at ${address} for this node`);
+  } finally {
+    channel.close();
+  }
+}
+
+/** As `currentNodeInfo`, until IAM answers (spec/decisions.md CM-05 for the SM). */
+export async function waitForNodeInfo(
+  server: IamAddress,
+  context: { readonly clock: Clock; readonly logger: Logger; readonly signal: AbortSignal },
+): Promise<NodeInfo> {
+  for (let said = ''; ; ) {
+    try {
+      return await currentNodeInfo(server, context.signal);
+    } catch (error) {
+      if (context.signal.aborted) throw error;
+      const { message } = asCallError(error, 'waiting for IAM');
+      if (message !== said) context.logger.warn({ retryMs: RETRY_MS }, `${message}; trying again`);
+      said = message;
+      await context.clock.sleep(RETRY_MS, context.signal);
+    }
+  }
+}
+
+export function readNodeInfo(message: iam.NodeInfo): NodeInfo {
+  if (message.nodeId === '') throw new AosError('notFound', 'IAM knows no ID of this node');
+  return {
+    nodeId: message.nodeId,
+    nodeType: message.nodeType,
+    title: message.title,
+    maxDmips: Number(message.maxDmips),
+    totalRam: Number(message.totalRam),
+    os: {
+      os: message.osInfo?.os ?? '',
+      version: message.osInfo?.version ?? '',
+      features: [...(message.osInfo?.features ?? [])],
+    },
+    cpus: message.cpus.map((cpu) => ({
+      numCores: Number(cpu.numCores),
+      numThreads: Number(cpu.numThreads),
+      arch: { architecture: cpu.archInfo?.architecture ?? '', variant: cpu.archInfo?.variant ?? '' },
+    })),
+    partitions: message.partitions.map((partition) => ({
+      name: partition.name,
+      types: [...partition.types],
+      path: partition.path,
+      totalSize: Number(partition.totalSize),
+    })),
+  };
+}
+
+export interface IamPermissionsOptions extends IamAddress {
+  readonly credentials: CredentialSource;
+  /** Type of the certificate that is shown. */
+  readonly certStorage: string;
+}
+
+/** The permissions service of IAM's protected server, over one channel that follows changes of the certificate. */
+export class IamPermissions {
+  readonly #options: IamPermissionsOptions;
+  readonly #unsubscribe: () => void;
+  #channel: Promise<Channel> | undefined;
+
+  constructor(options: IamPermissionsOptions) {
+    this.#options = options;
+    this.#unsubscribe = options.credentials.onChange(options.certStorage, () => this.#drop());
+  }
+
+  /** Answers the secret. `notSupported`: permissions are switched off in IAM (spec/decisions.md C-81). */
+  async register(
+    ident: InstanceIdent,
+    permissions: Readonly<Record<string, Readonly<Record<string, string>>>>,
+    signal: AbortSignal,
+  ): Promise<string> {
+    const servers = Object.entries(permissions).map(([server, functions]) => [
+      server,
+      { permissions: { ...functions } },
+    ]);
+    return this.#call(async (client) => {
+      const request = { instance: identMessage(ident), permissions: Object.fromEntries(servers) };
+      const { secret } = await client.registerInstance(request, { signal, timeoutMs: UNARY_DEADLINE_MS });
+      return secret;
+    }, 'cannot register permissions at IAM');
+  }
+
+  async unregister(ident: InstanceIdent, signal: AbortSignal): Promise<void> {
+    await this.#call(
+      (client) =>
+        client.unregisterInstance({ instance: identMessage(ident) }, { signal, timeoutMs: UNARY_DEADLINE_MS }),
+      'cannot withdraw permissions at IAM',
+    );
+  }
+
+  stop(): void {
+    this.#unsubscribe();
+    this.#drop();
+  }
+
+  async #call<T>(work: (client: ReturnType<typeof permissionsClient>) => Promise<T>, doing: string): Promise<T> {
+    try {
+      this.#channel ??= this.#open();
+      return await work(permissionsClient(await this.#channel));
+    } catch (error) {
+      this.#drop();
+      const failure = asCallError(error, doing);
+      if (failure.code !== 'notSupported') throw failure;
+      throw new AosError('notSupported', 'permissions are disabled in IAM', { cause: error });
+    }
+  }
+
+  async #open(): Promise<Channel> {
+    const { address, ca, checkHostName, credentials, certStorage } = this.#options;
+    const identity = await credentials.identity(certStorage);
+    return new Channel({ address, tls: { ca, checkHostName, identity } });
+  }
+
+  #drop(): void {
+    const channel = this.#channel;
+    this.#channel = undefined;
+    channel?.then(
+      (open) => open.close(),
+      // It never opened; whoever asked for it has been told.
+      () => undefined,
+    );
+  }
+}
+
+function permissionsClient(channel: Channel) {
+  return channel.client(iam.IAMPermissionsService);
+}

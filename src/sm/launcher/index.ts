@@ -1,0 +1,5 @@
+/** Instances of this node: intent, plan, execution, status. */
+export * from './instance-rows.ts';
+export * from './launcher.ts';
+export * from './parts.ts';
+export { type BoardEntry, StatusBoard } from './status-board.ts';

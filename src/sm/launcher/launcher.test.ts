@@ -1,0 +1,370 @@
+import { describe, expect, test } from 'vitest';
+import { AosError, ERROR_CODES, instanceId, systemClock } from '../../core/index.ts';
+import type { ItemConfig } from '../../oci/index.ts';
+import type { InstanceInfo, InstanceStatus } from '../model.ts';
+import { anInstance, Host, Mortal, RUNTIME_ID } from './instances-for-tests.ts';
+import type { Launcher } from './launcher.ts';
+
+const { signal } = new AbortController();
+
+const update = (launcher: Launcher, start: readonly InstanceInfo[], stop: readonly InstanceInfo[] = []) =>
+  launcher.update({ start, stop: stop.map(({ ident }) => ident) }, signal);
+
+const states = (statuses: readonly InstanceStatus[]) =>
+  Object.fromEntries(statuses.map(({ ident, state }) => [ident.itemId, state]));
+
+async function started(host: Host): Promise<Launcher> {
+  const launcher = host.launcher();
+  launcher.start();
+  await launcher.settled(5000, signal);
+  return launcher;
+}
+
+describe('a request of the CM', () => {
+  test('[SM-03] [SM-04] stops come first, then starts; the answer lists every instance of the node', async () => {
+    const host = new Host();
+    const launcher = await started(host);
+    const [a, b, c] = [anInstance('a'), anInstance('b'), anInstance('c')];
+    expect(states(await update(launcher, [a, b]))).toEqual({ a: 'active', b: 'active' });
+    host.log.length = 0;
+    expect(states(await update(launcher, [b, c], [a]))).toEqual({ b: 'active', c: 'active' });
+    expect(host.log).toEqual(['stop a 1.0.0', 'start c 1.0.0']);
+  });
+
+  test('[SM-59] a paused node stops all that the CM names, and starts it again when it is resumed', async () => {
+    const host = new Host();
+    const launcher = await started(host);
+    const all = [anInstance('a'), anInstance('b')];
+    await update(launcher, all);
+    expect(await update(launcher, [], all)).toEqual([]);
+    expect(host.running()).toEqual([]);
+    expect(states(await update(launcher, all))).toEqual({ a: 'active', b: 'active' });
+  });
+
+  test('[SM-60] a reboot waits until nothing launches, and several requests are one', async () => {
+    const host = new Host();
+    const launcher = await started(host);
+    let open!: () => void;
+    host.gate = new Promise((resolve) => {
+      open = resolve;
+    });
+    const first = update(launcher, [anInstance('a')]);
+    launcher.requestReboot('the boot image is new');
+    const second = update(launcher, [anInstance('b')]);
+    launcher.requestReboot('the root file system is new');
+    open();
+    await Promise.all([first, second]);
+    await launcher.settled(5000, signal);
+    expect(host.log).toEqual(['start a 1.0.0', 'start b 1.0.0', 'reboot']);
+    expect(host.reboots).toEqual([['the boot image is new', 'the root file system is new']]);
+  });
+
+  test('[SM-20] instances go to the runtime that they name, whatever it is', async () => {
+    const host = new Host();
+    const launcher = await started(host);
+    await update(launcher, [anInstance('guest', { runtimeId: RUNTIME_ID }), anInstance('lost', { runtimeId: 'xrun' })]);
+    expect(host.running()).toEqual(['guest 1.0.0']);
+    expect(launcher.board.get(anInstance('lost').ident)?.status.error).toMatchObject({ aosCode: ERROR_CODES.notFound });
+  });
+
+  test('what is remembered of an instance goes when it is gone for good, not when it is changed', async () => {
+    const host = new Host();
+    const launcher = await started(host);
+    const [a, b] = [anInstance('a'), anInstance('b')];
+    await update(launcher, [a, b]);
+    await update(launcher, [{ ...a, version: '2.0.0' }], [b]);
+    expect(host.forgotten).toEqual([instanceId(b.ident)]);
+  });
+
+  test('an unchanged instance is not touched, a changed one is restarted', async () => {
+    const host = new Host();
+    const launcher = await started(host);
+    const [a, b] = [anInstance('a'), anInstance('b')];
+    await update(launcher, [a, b]);
+    host.log.length = 0;
+    await update(launcher, [a, { ...b, version: '2.0.0' }]);
+    expect(host.log).toEqual(['stop b 1.0.0', 'start b 2.0.0']);
+    expect(host.removedItems).toEqual(['b 1.0.0']);
+  });
+
+  test('a changed instance runs on until its new image is here', async () => {
+    const host = new Host();
+    const launcher = await started(host);
+    await update(launcher, [anInstance('a')]);
+    let open!: () => void;
+    host.gate = new Promise((resolve) => {
+      open = resolve;
+    });
+    const done = update(launcher, [anInstance('a', { version: '2.0.0' })]);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(host.running()).toEqual(['a 1.0.0']);
+    open();
+    await done;
+    expect(host.running()).toEqual(['a 2.0.0']);
+  });
+
+  test('an instance in neither list is left alone', async () => {
+    const host = new Host();
+    const launcher = await started(host);
+    await update(launcher, [anInstance('a')]);
+    expect(states(await update(launcher, [anInstance('b')]))).toEqual({ a: 'active', b: 'active' });
+  });
+
+  test('requests that come while one is carried out wait, and each is answered in order', async () => {
+    const host = new Host();
+    const launcher = await started(host);
+    const answers: string[] = [];
+    await Promise.all(
+      ['a', 'b', 'c'].map(async (item) => {
+        const statuses = await update(launcher, [anInstance(item)]);
+        answers.push(statuses.map(({ ident }) => ident.itemId).join());
+      }),
+    );
+    expect(answers).toEqual(['a', 'a,b', 'a,b,c']);
+  });
+
+  test.each(['install', 'network', 'start'])(
+    'a failure of its %s fails one instance with that error, not the others',
+    async (what) => {
+      const host = new Host();
+      const launcher = await started(host);
+      host.failing.set(`${what} a`, new AosError('notFound', 'something is missing'));
+      const statuses = await update(launcher, [anInstance('a'), anInstance('b')]);
+      expect(states(statuses)).toEqual({ a: 'failed', b: 'active' });
+      expect(statuses[0]!.error).toEqual({
+        aosCode: ERROR_CODES.notFound,
+        exitCode: 0,
+        message: 'something is missing',
+      });
+      host.failing.clear();
+      expect(states(await update(launcher, [anInstance('a'), anInstance('b')]))).toEqual({ a: 'active', b: 'active' });
+      expect(host.log.filter((line) => line.includes('b'))).toEqual(['start b 1.0.0']);
+    },
+  );
+
+  test('an instance whose stop fails is reported failed and is stopped when the CM is there again', async () => {
+    const host = new Host();
+    const launcher = await started(host);
+    await update(launcher, [anInstance('a')]);
+    host.failing.set('stop a', new AosError('timeout', 'it does not end'));
+    expect(states(await update(launcher, [], [anInstance('a')]))).toEqual({ a: 'failed' });
+    host.failing.clear();
+    launcher.retryRemovals();
+    await launcher.settled(5000, signal);
+    expect(host.running()).toEqual([]);
+    expect(launcher.board.statuses()).toEqual([]);
+    expect(host.rows().all()).toEqual([]);
+  });
+
+  test('a network that could not be given back is given back at the next start', async () => {
+    const host = new Host();
+    const launcher = await started(host);
+    await update(launcher, [anInstance('a')]);
+    host.failing.set('release a', new AosError('failed', 'no connection'));
+    expect(await update(launcher, [], [anInstance('a')])).toEqual([]);
+    host.failing.clear();
+    await started(host);
+    expect(host.released).toEqual(['a']);
+    expect(host.rows().all()).toEqual([]);
+  });
+
+  test('a component for a runtime of services, and a runtime that is not here, are refused with their code', async () => {
+    const launcher = await started(new Host());
+    const component = anInstance('c');
+    const statuses = await update(launcher, [
+      { ...component, ident: { ...component.ident, type: 'component' } },
+      anInstance('u', { runtimeId: 'unknown' }),
+    ]);
+    expect(statuses.map(({ state, error }) => [state, error?.aosCode])).toEqual([
+      ['failed', ERROR_CODES.notSupported],
+      ['failed', ERROR_CODES.notFound],
+    ]);
+  });
+
+  test('of two idents with one instance id the second is refused', async () => {
+    const host = new Host();
+    const launcher = await started(host);
+    const a = anInstance('a');
+    const twin = { ...a, ident: { ...a.ident, preinstalled: true } };
+    const statuses = await update(launcher, [a, twin]);
+    expect(statuses.map(({ ident, state, error }) => [ident.preinstalled, state, error?.aosCode]).sort()).toEqual([
+      [false, 'active', undefined],
+      [true, 'failed', ERROR_CODES.alreadyExist],
+    ]);
+    expect(await update(launcher, [a])).toHaveLength(1);
+  });
+
+  test('[SM-42] permissions are registered before the start and withdrawn after the stop', async () => {
+    const host = new Host();
+    const launcher = await started(host);
+    const itemConfig = { permissions: { kuksa: { speed: 'r' } } } as unknown as ItemConfig;
+    host.items.set('a', { itemConfig } as never);
+    await update(launcher, [anInstance('a'), anInstance('b')]);
+    expect([...host.secrets.values()]).toEqual(['secret of a']);
+    await update(launcher, [], [anInstance('a')]);
+    expect([...host.secrets.values()]).toEqual([]);
+  });
+});
+
+describe('states', () => {
+  test('[SM-04] each change is told once, with the reason that a person reads', async () => {
+    const host = new Host();
+    const launcher = await started(host);
+    const heard: string[] = [];
+    launcher.board.onChange(({ status, because }) => heard.push(`${status.state}: ${because}`));
+    await update(launcher, [anInstance('a')]);
+    const change = { ident: anInstance('a').ident, because: 'exit code 3' };
+    host.tell({ ...change, state: 'failed', error: { aosCode: 1, exitCode: 3, message: 'exit code 3' } });
+    host.tell({ ...change, state: 'failed', error: { aosCode: 1, exitCode: 3, message: 'exit code 3' } });
+    host.tell({ ...change, state: 'active', because: 'restarted' });
+    expect(heard).toEqual([
+      'activating: it is being started',
+      'active: it was started',
+      'failed: exit code 3',
+      'active: restarted',
+    ]);
+    expect(launcher.board.statuses()[0]!.error).toBeUndefined();
+  });
+});
+
+describe('start and stop of the service manager', () => {
+  test('[SM-02] what ran before runs again from the database alone', async () => {
+    const host = new Host();
+    await update(await started(host), [anInstance('a'), anInstance('b')]);
+    host.containers.clear();
+    const launcher = await started(host);
+    expect(host.running()).toEqual(['a 1.0.0', 'b 1.0.0']);
+    expect(states(launcher.board.statuses())).toEqual({ a: 'active', b: 'active' });
+  });
+
+  test('[SM-58] containers that live are adopted, those that ended are started', async () => {
+    const host = new Host();
+    await update(await started(host), [anInstance('a'), anInstance('b')]);
+    host.containers.delete([...host.containers.keys()][0]!);
+    host.log.length = 0;
+    await started(host);
+    expect(host.log).toEqual(['start a 1.0.0']);
+    expect(host.running()).toEqual(['a 1.0.0', 'b 1.0.0']);
+  });
+
+  test('[SM-58] an orderly stop stops the services, and they come back at the next start', async () => {
+    const host = new Host();
+    const launcher = await started(host);
+    await update(launcher, [anInstance('a')]);
+    await launcher.stop(true, signal);
+    expect(host.running()).toEqual([]);
+    await started(host);
+    expect(host.running()).toEqual(['a 1.0.0']);
+  });
+
+  test('a stop for an upgrade leaves them running', async () => {
+    const host = new Host();
+    const launcher = await started(host);
+    await update(launcher, [anInstance('a')]);
+    await launcher.stop(false, signal);
+    expect(host.running()).toEqual(['a 1.0.0']);
+  });
+});
+
+describe('killed at any step', () => {
+  const [a, b, c] = [anInstance('a'), anInstance('b'), anInstance('c')];
+  const changed = { ...b, version: '2.0.0' };
+
+  async function story(launcher: Launcher): Promise<void> {
+    launcher.start();
+    await update(launcher, [a, b]);
+    await update(launcher, [changed, c], [a]);
+  }
+
+  test('[X-07] [SM-58] the next start brings the node to what its rows say, and the request to what it asks for', async () => {
+    const counter = new Mortal();
+    await story(new Host().launcher(counter));
+    expect(counter.passages).toBeGreaterThan(30);
+
+    for (let at = 1; at <= counter.passages; at += 1) {
+      const host = new Host();
+      const mortal = new Mortal(at);
+      await Promise.race([story(host.launcher(mortal)), mortal.died]);
+
+      const launcher = await started(host);
+      const wanted = host
+        .rows()
+        .all()
+        .filter(({ isWanted }) => isWanted);
+      expect(host.running(), `killed at step ${at}`).toEqual(
+        wanted.map(({ info }) => `${info.ident.itemId} ${info.version}`).sort(),
+      );
+      expect(
+        host
+          .rows()
+          .all()
+          .every(({ isWanted }) => isWanted),
+        `killed at step ${at}`,
+      ).toBe(true);
+
+      expect(states(await update(launcher, [changed, c], [a])), `killed at step ${at}`).toEqual({
+        b: 'active',
+        c: 'active',
+      });
+      expect(host.running()).toEqual(['b 2.0.0', 'c 1.0.0']);
+      // Nothing was started twice in a row, nothing stopped twice.
+      for (const item of ['a', 'b', 'c']) {
+        const kinds = host.log.filter((line) => line.includes(` ${item} `)).map((line) => line.split(' ')[0]);
+        expect(kinds.every((kind, index) => kind === (index % 2 === 0 ? 'start' : 'stop'))).toBe(true);
+      }
+    }
+  });
+});
+
+describe('without the cloud', () => {
+  const shortLived = { itemConfig: { offlineTtlMs: 1000, permissions: {} } } as never;
+
+  async function offlineHost(): Promise<{ host: Host; launcher: Launcher }> {
+    const host = new Host();
+    host.items.set('short', shortLived);
+    const launcher = await started(host);
+    await update(launcher, [anInstance('short'), anInstance('long')]);
+    return { host, launcher };
+  }
+
+  test('[SM-43] an instance whose offline TTL is over stops, the others run on, and it starts when the cloud is back', async () => {
+    const { host, launcher } = await offlineHost();
+    launcher.offline(systemClock.monotonicMs() - 1001);
+    await launcher.settled(5000, signal);
+    expect(host.running()).toEqual(['long 1.0.0']);
+    expect(states(launcher.board.statuses())).toEqual({ short: 'inactive', long: 'active' });
+    expect(launcher.board.get(anInstance('short').ident)?.because).toMatch(/offline TTL/);
+    launcher.online();
+    await launcher.settled(5000, signal);
+    expect(host.running()).toEqual(['long 1.0.0', 'short 1.0.0']);
+  });
+
+  test('[SM-43] it stops when its time comes, without anything else happening', async () => {
+    const { host, launcher } = await offlineHost();
+    launcher.offline(systemClock.monotonicMs() - 900);
+    expect(host.running()).toEqual(['long 1.0.0', 'short 1.0.0']);
+    await expect.poll(() => host.running(), { timeout: 15_000 }).toEqual(['long 1.0.0']);
+  });
+
+  test('[SM-43] a request does not start it while the cloud is away', async () => {
+    const { host, launcher } = await offlineHost();
+    launcher.offline(systemClock.monotonicMs() - 1001);
+    await launcher.settled(5000, signal);
+    expect(states(await update(launcher, [anInstance('short'), anInstance('long')]))).toEqual({
+      short: 'inactive',
+      long: 'active',
+    });
+    expect(host.running()).toEqual(['long 1.0.0']);
+    launcher.online();
+    await launcher.settled(5000, signal);
+    expect(host.running()).toEqual(['long 1.0.0', 'short 1.0.0']);
+  });
+
+  test('a cloud that comes back in time stops nothing', async () => {
+    const { host, launcher } = await offlineHost();
+    launcher.offline(systemClock.monotonicMs());
+    launcher.online();
+    await launcher.settled(5000, signal);
+    expect(host.log).toHaveLength(2);
+  });
+});

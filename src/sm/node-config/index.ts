@@ -1,0 +1,2 @@
+/** Configuration of the node. */
+export * from './node-config.ts';

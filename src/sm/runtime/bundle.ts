@@ -1,0 +1,65 @@
+/** Files of a running instance in `<runtimeDir>/<id>`. They need not survive a power cut: nothing runs after it. */
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { asAosError, faultPoint, parseJson } from '../../core/index.ts';
+import type { OciConfig } from '../../platform/oci-runtime/index.ts';
+import type { LaunchRecord } from './runtime-model.ts';
+
+export class Bundle {
+  readonly id: string;
+  readonly dir: string;
+
+  constructor(runtimeDir: string, id: string) {
+    this.id = id;
+    this.dir = join(runtimeDir, id);
+  }
+
+  get exitDir(): string {
+    return join(this.dir, 'exit');
+  }
+
+  /** An empty directory, closed to everyone else since the secret is in it. */
+  async create(): Promise<void> {
+    await rm(this.dir, { recursive: true, force: true });
+    await mkdir(this.exitDir, { recursive: true, mode: 0o700 });
+  }
+
+  async remove(): Promise<void> {
+    faultPoint('sm.runtime.bundle.remove');
+    await rm(this.dir, { recursive: true, force: true });
+  }
+
+  async writeConfig(config: OciConfig): Promise<void> {
+    await writeFile(join(this.dir, 'config.json'), JSON.stringify(config), { mode: 0o600 });
+  }
+
+  /** Whole or not at all, as another SM may read it after this one was killed. */
+  async writeRecord(record: LaunchRecord): Promise<void> {
+    const path = join(this.dir, 'run.json');
+    await writeFile(`${path}.new`, JSON.stringify(record), { mode: 0o600 });
+    faultPoint('sm.runtime.record');
+    await rename(`${path}.new`, path);
+  }
+
+  /** Undefined: this bundle was never completed. */
+  async readRecord(): Promise<LaunchRecord | undefined> {
+    const path = join(this.dir, 'run.json');
+    try {
+      return parseJson(await readFile(path, 'utf8'), path) as LaunchRecord;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+      throw asAosError(error, `cannot read how instance ${this.id} was started`);
+    }
+  }
+
+  /** The process number that the container runtime wrote when it started the container. */
+  async readPid(): Promise<number | undefined> {
+    const text = await readFile(join(this.dir, 'pid'), 'utf8').catch(() => '');
+    return Number(text.trim()) || undefined;
+  }
+
+  /** What a former run left would be taken for the end of the next one. */
+  async forgetExit(): Promise<void> {
+    await rm(join(this.exitDir, this.id), { force: true });
+  }
+}

@@ -1,0 +1,34 @@
+/** How an item asks to be supervised. Pure. */
+import { AosError, instanceName } from '../../core/index.ts';
+import { parseSignal } from '../../platform/proc/index.ts';
+import { readProbes } from '../supervision/index.ts';
+import { itemConfigOf } from './build-oci-config.ts';
+import type { LaunchRecord, StartRequest } from './runtime-model.ts';
+
+const SIGTERM = 15;
+/** A stop may not be held up longer (spec/decisions.md 5.4). */
+const MAX_STOP_TIMEOUT_MS = 60_000;
+
+/** Throws `invalidArgument` naming a probe or a stop signal that means nothing. */
+export function launchRecord({ info, item, network }: StartRequest, defaultStopTimeoutMs: number): LaunchRecord {
+  const config = itemConfigOf(item);
+  const stopSignal = item.imageConfig?.config.stopSignal;
+  const signal = stopSignal === undefined || stopSignal === '' ? SIGTERM : parseSignal(stopSignal);
+  if (signal === undefined) {
+    throw new AosError('invalidArgument', `"${stopSignal}" of ${instanceName(info.ident)} is no stop signal`);
+  }
+  const probes = readProbes(config.probes);
+  return {
+    info,
+    run: config.runParameters,
+    restart: config.restart ?? 'always',
+    stopSignal: signal,
+    stopTimeoutMs: Math.min(config.stopTimeoutMs ?? defaultStopTimeoutMs, MAX_STOP_TIMEOUT_MS),
+    ramLimit: config.quotas.ramLimit,
+    probe: probes.start,
+    live: probes.live,
+    netnsPath: network.netnsPath,
+    hasPermissions: Object.keys(config.permissions).length > 0,
+    restarts: 0,
+  };
+}

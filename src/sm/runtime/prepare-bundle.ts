@@ -1,0 +1,114 @@
+/** Everything of a container up to its start: data, devices, root, configuration (spec/sm.md 5.2). */
+import { existsSync } from 'node:fs';
+import { chown, mkdir, open } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { asAosError, faultPoint, instanceId } from '../../core/index.ts';
+import type { InstanceInfo } from '../model.ts';
+import { findDevices, groupIds, type NodeResources } from '../resources/index.ts';
+import { buildOciConfig, type GrantedResources, itemConfigOf } from './build-oci-config.ts';
+import type { Bundle } from './bundle.ts';
+import { containerMounts, type DataDirectories, dataPaths } from './container-mounts.ts';
+import type { ProcessorFacts } from './limits.ts';
+import { HOST_FILES } from './oci-base.ts';
+import type { ContainerRoots, StartRequest } from './runtime-model.ts';
+import type { SeccompFilter } from './seccomp-filter.ts';
+
+export interface BundleParts {
+  readonly roots: ContainerRoots;
+  readonly resources: NodeResources;
+  readonly directories: DataDirectories;
+  readonly node: ProcessorFacts;
+  readonly seccomp: SeccompFilter;
+}
+
+/** Fills an empty bundle. Throws what the node lacks or the item asks for in vain, by name. */
+export async function prepareBundle(
+  bundle: Bundle,
+  { info, item, network, secret }: StartRequest,
+  parts: BundleParts,
+  signal: AbortSignal,
+): Promise<void> {
+  const { quotas, resources: wanted } = itemConfigOf(item);
+  const found = wanted.map(({ name, mode }) => ({ resource: parts.resources.find(name), mode }));
+  const granted: GrantedResources = {
+    gids: await groupIds(found.flatMap(({ resource }) => resource.groups)),
+    envs: found.flatMap(({ resource }) => resource.envs),
+    devices: (
+      await Promise.all(
+        found.flatMap(({ resource, mode }) =>
+          resource.devices.map(async (text) => {
+            return (await findDevices(text)).map((device) => ({ device, access: mode }));
+          }),
+        ),
+      )
+    ).flat(),
+  };
+  const mounts = containerMounts({
+    info,
+    quotas,
+    directories: parts.directories,
+    hostFiles: HOST_FILES.filter((path) => existsSync(path)),
+    resources: found.flatMap(({ resource }) => resource.mounts),
+  });
+  await bundle.create();
+  await prepareData(info, parts.directories);
+  const { hosts, dnsServers, hostname } = network;
+  const names = [...hosts, ...found.flatMap(({ resource }) => resourceHosts(resource.hosts, hosts))];
+  const root = await parts.roots.prepare(
+    {
+      id: instanceId(info.ident),
+      bundleDir: bundle.dir,
+      item,
+      mounts,
+      network: { hosts: names, dnsServers, hostname },
+    },
+    signal,
+  );
+  faultPoint('sm.runtime.root-prepared');
+  await bundle.writeConfig(
+    buildOciConfig({
+      info,
+      item,
+      root: { path: root.path, mounts: [...root.mounts, ...mounts] },
+      resources: granted,
+      node: parts.node,
+      network,
+      secret,
+      seccomp: parts.seccomp.profile,
+      annotations: parts.seccomp.annotations,
+    }),
+  );
+}
+
+/** Names that the network does not already know. */
+function resourceHosts(
+  resource: readonly { readonly ip: string; readonly hostname: string }[],
+  known: readonly { readonly ip: string; readonly name: string }[],
+): { readonly ip: string; readonly name: string }[] {
+  return resource
+    .map(({ ip, hostname }) => ({ ip, name: hostname }))
+    .filter(({ ip, name }) => !known.some((host) => host.ip === ip && host.name === name));
+}
+
+/** State and storage belong to the CM, which fills them; what is missing is created for the instance's user. */
+async function prepareData(info: InstanceInfo, directories: DataDirectories): Promise<void> {
+  const { state, storage } = dataPaths(info, directories);
+  try {
+    if (state !== undefined && !existsSync(state)) {
+      await mkdir(dirname(state), { recursive: true, mode: 0o755 });
+      const file = await open(state, 'a', 0o600);
+      try {
+        await file.chown(info.uid, info.gid);
+        await file.sync();
+      } finally {
+        await file.close();
+      }
+    }
+    if (storage !== undefined && !existsSync(storage)) {
+      await mkdir(storage, { recursive: true, mode: 0o755 });
+      await chown(storage, info.uid, info.gid);
+    }
+  } catch (error) {
+    throw asAosError(error, 'cannot create state or storage of the instance');
+  }
+}

@@ -1,0 +1,28 @@
+/** The filter of system calls of all services, compiled once instead of at each start. */
+import type { ContainerEngine } from '../../platform/oci-runtime/index.ts';
+
+/** crun takes base64 of a compiled filter and then leaves the profile aside; other runtimes do not know the key. */
+const COMPILED_KEY = 'run.oci.seccomp_bpf_data';
+
+export class SeccompFilter {
+  /** As OCI runtimes read it; undefined: no filter. */
+  readonly profile: unknown;
+  readonly #engine: ContainerEngine;
+  #compiled: string | undefined;
+
+  constructor(profile: unknown, engine: ContainerEngine) {
+    this.profile = profile;
+    this.#engine = engine;
+  }
+
+  get annotations(): Readonly<Record<string, string>> | undefined {
+    return this.#compiled === undefined ? undefined : { [COMPILED_KEY]: this.#compiled };
+  }
+
+  /** Takes the compiled filter from a container that was started with the profile. */
+  async learnFrom(id: string): Promise<void> {
+    if (this.#compiled !== undefined || this.profile === undefined) return;
+    const filter = await this.#engine.compiledSeccomp(id);
+    if (filter && filter.length > 0) this.#compiled = Buffer.from(filter).toString('base64');
+  }
+}

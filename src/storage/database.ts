@@ -1,0 +1,119 @@
+/**
+ * SQLite databases of the daemons: write-ahead log, durable commits, migrations (spec/decisions.md 6.5).
+ * A corrupt database is set aside, never repaired in place and never fatal; where a copy is kept, the copy takes its
+ * place (spec/beyond.md R-04).
+ */
+import { existsSync, renameSync } from 'node:fs';
+import { mkdir, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import type { Logger } from '../core/index.ts';
+import { AosError, asAosError, faultPoint } from '../core/index.ts';
+import { copyOf, restoreCopy } from './database-copy.ts';
+
+/** SQL that brings a database from version n to n+1; the index in the list is n. */
+export type Migration = string;
+
+/** SQLite's primary result codes for a file that is damaged or no database. */
+const CORRUPT_CODES = new Set([11, 26]);
+const FULL_CODE = 13;
+
+/** Opens (and creates, migrates, or sets aside and restores or re-creates) a database. */
+export async function openDatabase(
+  path: string,
+  migrations: readonly Migration[],
+  logger: Logger,
+): Promise<DatabaseSync> {
+  await mkdir(dirname(path), { recursive: true });
+  try {
+    return await openAndMigrate(path, migrations);
+  } catch (error) {
+    if (!isCorruption(error)) throw error;
+    setAside(path, error, logger);
+  }
+  if (existsSync(copyOf(path))) {
+    await restoreCopy(path);
+    try {
+      const database = await openAndMigrate(path, migrations);
+      logger.warn({ path }, 'the copy of the database took its place: it knows what was so when it was made');
+      return database;
+    } catch (error) {
+      if (!isCorruption(error)) throw error;
+      setAside(path, error, logger, copyOf(path));
+    }
+  }
+  logger.warn({ path }, 'the database begins empty');
+  return openAndMigrate(path, migrations);
+}
+
+function setAside(path: string, error: unknown, logger: Logger, name = path): void {
+  const aside = `${name}.corrupt-${Date.now()}`;
+  for (const suffix of ['', '-wal', '-shm']) {
+    if (existsSync(path + suffix)) renameSync(path + suffix, aside + suffix);
+  }
+  logger.error({ path, aside, error: String(error) }, 'the database is damaged and was set aside');
+}
+
+async function openAndMigrate(path: string, migrations: readonly Migration[]): Promise<DatabaseSync> {
+  const database = new DatabaseSync(path);
+  try {
+    database.exec(
+      'PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 5000;',
+    );
+    const check = database.prepare('PRAGMA quick_check').get() as { quick_check: string };
+    if (check.quick_check !== 'ok') throw Object.assign(new Error(check.quick_check), { errcode: 11 });
+    await migrate(database, path, migrations);
+    return database;
+  } catch (error) {
+    database.close();
+    throw error;
+  }
+}
+
+async function migrate(database: DatabaseSync, path: string, migrations: readonly Migration[]): Promise<void> {
+  const { user_version: current } = database.prepare('PRAGMA user_version').get() as { user_version: number };
+  if (current > migrations.length) {
+    throw new AosError(
+      'notSupported',
+      `database ${path} has version ${current}, this program knows up to ${migrations.length}; install the newer program again or move the file away`,
+    );
+  }
+  if (current === migrations.length) return;
+  if (current > 0) {
+    const copy = `${path}.before-${current + 1}`;
+    await rm(copy, { force: true });
+    database.prepare('VACUUM INTO ?').run(copy);
+  }
+  for (let version = current; version < migrations.length; version += 1) {
+    transaction(database, () => {
+      database.exec(migrations[version]!);
+      database.exec(`PRAGMA user_version = ${version + 1}`);
+    });
+  }
+}
+
+function isCorruption(error: unknown): boolean {
+  return CORRUPT_CODES.has(primaryCode(error));
+}
+
+/** SQLite's primary result code; 0 for what is no error of SQLite. */
+function primaryCode(error: unknown): number {
+  const code = (error as { errcode?: unknown }).errcode;
+  return typeof code === 'number' ? code & 0xff : 0;
+}
+
+/** Runs a function in one durable transaction; an exception undoes it. */
+export function transaction<T>(database: DatabaseSync, work: () => T, faultName?: string): T {
+  database.exec('BEGIN IMMEDIATE');
+  try {
+    const result = work();
+    if (faultName) faultPoint(`${faultName}.before-commit`);
+    database.exec('COMMIT');
+    if (faultName) faultPoint(`${faultName}.committed`);
+    return result;
+  } catch (error) {
+    if (database.isTransaction) database.exec('ROLLBACK');
+    if (primaryCode(error) === FULL_CODE) throw new AosError('noMemory', 'not enough space', { cause: error });
+    throw asAosError(error);
+  }
+}

@@ -1,0 +1,405 @@
+/** aos-iam as its clients see it: the real program, a real token, both servers, from blank to renewed. */
+import { existsSync } from 'node:fs';
+import { readFile, rm, writeFile } from 'node:fs/promises';
+import { DatabaseSync } from 'node:sqlite';
+import { Code } from '@connectrpc/connect';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { iam, iamVersion } from '../../src/api/contracts.ts';
+import type { ClientTls } from '../../src/api/index.ts';
+import { askControl } from '../../src/daemon/index.ts';
+import { buildIam, expectDone, IamNode, provisionNode } from './iam-node.ts';
+import { shownSerial } from './shown-serial.ts';
+import { TestCa } from './test-ca.ts';
+import { until } from './until.ts';
+
+const STORY_MS = 120_000;
+
+let build: Awaited<ReturnType<typeof buildIam>>;
+let ca: TestCa;
+let node: IamNode;
+let mutual: ClientTls;
+
+beforeAll(async () => {
+  build = await buildIam();
+  ca = await TestCa.create();
+  node = await IamNode.create({ ca, bundle: build.bundle });
+  mutual = { ca: ca.root, identity: await ca.identity('cm') };
+  await node.start();
+}, STORY_MS);
+
+afterAll(async () => {
+  await node?.close();
+  await rm(build.directory, { recursive: true, force: true });
+});
+
+describe('a blank node', () => {
+  test('[IAM-03] both servers speak plain text', async () => {
+    for (const server of ['public', 'protected'] as const) {
+      const { version } = await node.client(iamVersion.IAMVersionService, server).getAPIVersion({});
+      expect(version).toBe(6n);
+    }
+    expect((await node.status()).mode).toBe('provisioning');
+  });
+
+  test('[IAM-04] tells the system id, the unit model and its version', async () => {
+    const info = await node.client(iam.IAMPublicIdentityService, 'public').getSystemInfo({});
+    expect(info).toMatchObject({ systemId: 'unit-1', unitModel: 'test-model', version: '1.2.3' });
+  });
+
+  test(
+    '[IAM-26] [IAM-28] [IAM-08] [IAM-10] is provisioned: tokens owned, keys made, certificates stored, state written',
+    async () => {
+      expect(await provisionNode(node, ca)).toEqual(['online', 'offline', 'iam', 'sm', 'cm']);
+      expect(await readFile(node.statePath, 'utf8')).toBe('provisioned');
+      const { certificates } = await node.status();
+      expect(certificates.map(({ type }) => type).sort()).toEqual(['cm', 'iam', 'offline', 'online', 'sm']);
+    },
+    STORY_MS,
+  );
+});
+
+describe('a provisioned node', () => {
+  beforeAll(() => node.restart(), STORY_MS);
+
+  test('[IAM-01] the public server shows the iam certificate and asks for none', async () => {
+    const client = node.client(iam.IAMPublicNodesService, 'public', { ca: ca.root });
+    expect((await client.getAllNodeIDs({})).ids).toEqual(['main-node']);
+    expect(await client.getNodeInfo({ nodeId: 'main-node' })).toMatchObject({ state: 'provisioned' });
+  });
+
+  test('[IAM-02] the protected server serves those who show a certificate of the unit', async () => {
+    const client = node.client(iam.IAMProvisioningService, 'protected', mutual);
+    expect((await client.getCertTypes({})).types).toContain('online');
+  });
+
+  test.each<[string, () => Promise<ClientTls | undefined>]>([
+    ['no certificate', async () => ({ ca: ca.root })],
+    [
+      'a certificate of another root',
+      async () => ({ ca: ca.root, identity: await (await TestCa.create('Other Root')).identity('cm') }),
+    ],
+    ['plain text', async () => undefined],
+  ])('[IAM-02] [IAM-03] the protected server refuses %s', async (_, tls) => {
+    const client = node.client(iam.IAMProvisioningService, 'protected', await tls());
+    await expect(client.getCertTypes({}, { timeoutMs: 5000 })).rejects.toThrow();
+  });
+
+  test('[IAM-37] a renewed certificate is shown at once, on the same port', async () => {
+    const before = await shownSerial(node.ports.public, ca.root);
+    const certificates = node.client(iam.IAMCertificateService, 'protected', mutual);
+    const { csr } = expectDone(await certificates.createKey({ type: 'iam' }));
+    const cert = await ca.sign(csr, { notAfter: new Date(Date.now() + 40 * 86_400_000) });
+    const { certInfo } = expectDone(await certificates.applyCert({ type: 'iam', cert }));
+    const serial = Buffer.from(certInfo!.serial).toString();
+    expect(serial).not.toBe(before);
+    expect(await shownSerial(node.ports.public, ca.root)).toBe(serial);
+    const again = node.client(iam.IAMProvisioningService, 'protected', mutual);
+    expect((await again.getCertTypes({})).types).toContain('iam');
+  });
+
+  test('[IAM-11] certificates by type, or by issuer and serial number; an unknown one is an INTERNAL status', async () => {
+    const certs = node.client(iam.IAMPublicCertService, 'public', { ca: ca.root });
+    const current = await certs.getCert({ type: 'online' });
+    expect(current).toMatchObject({ type: 'online', serial: new Uint8Array(), issuer: new Uint8Array() });
+    expect(current.certUrl).toMatch(
+      /^pkcs11:token=aoscloud;object=online;id=(%[0-9A-F]{2}){16}\?module-path=.*&pin-source=/,
+    );
+    const { serial } = (await node.status()).certificates.find(({ type }) => type === 'online')!;
+    const same = await certs.getCert({ type: 'online', issuer: ca.issuerDer, serial: serial.toUpperCase() });
+    expect(same.certUrl).toBe(current.certUrl);
+    for (const request of [{ type: 'nothing' }, { type: 'online', serial: 'xyz' }, { type: 'online', serial: '01' }]) {
+      await expect(certs.getCert(request)).rejects.toMatchObject({ code: Code.Internal });
+    }
+  });
+
+  test('[IAM-12] whoever follows a type hears of its new certificate; the stream ends in order with the old one', async () => {
+    const followed = (type: string) =>
+      node.client(iam.IAMPublicCertService, 'public', { ca: ca.root }).subscribeCertChanged({ type });
+    await expect(async () => {
+      for await (const _ of followed('nothing')) throw new Error('it told something');
+    }).rejects.toMatchObject({ code: Code.Internal });
+    const heard: string[] = [];
+    const end = (async () => {
+      for await (const { keyUrl } of followed('iam')) heard.push(keyUrl);
+    })();
+    await until(
+      'it follows',
+      () => node.log(),
+      (log) => log.includes('"msg":"ready"'),
+    );
+    const certificates = node.client(iam.IAMCertificateService, 'protected', mutual);
+    const { csr } = expectDone(await certificates.createKey({ type: 'iam' }));
+    const cert = await ca.sign(csr, { notAfter: new Date(Date.now() + 50 * 86_400_000) });
+    expectDone(await certificates.applyCert({ type: 'iam', cert }));
+    await end;
+    const { keyUrl } = await node.client(iam.IAMPublicCertService, 'public', { ca: ca.root }).getCert({ type: 'iam' });
+    expect(heard).toEqual([keyUrl]);
+  });
+
+  test('[IAM-10] a certificate for no key is refused with a text and an exit code that twins understand', async () => {
+    const certificates = node.client(iam.IAMCertificateService, 'protected', mutual);
+    const other = await TestCa.create('Stranger');
+    const { certificateChain } = await other.identity('x');
+    const answer = await certificates.applyCert({ type: 'sm', cert: certificateChain });
+    expect(answer).toMatchObject({ nodeId: 'main-node', certInfo: { type: 'sm', certUrl: '' } });
+    expect(answer.error).toMatchObject({ aosCode: 5, exitCode: 2, message: expect.stringMatching(/no waiting key/) });
+    const { csr } = expectDone(await certificates.createKey({ type: 'sm' }));
+    const rootless = await certificates.applyCert({ type: 'sm', cert: await ca.sign(csr, { withoutRoot: true }) });
+    expect(rootless.error).toMatchObject({ aosCode: 5, exitCode: 2 });
+    const evil = await certificates.createKey({ type: 'sm', subject: 'a/O=Evil' });
+    expect(evil).toMatchObject({ nodeId: 'main-node', type: 'sm', csr: '', error: { aosCode: 6, exitCode: 22 } });
+  });
+
+  test('[IAM-32] [IAM-33] [IAM-34] secrets of instances outlive a restart of IAM', async () => {
+    const instance = { itemId: 'item', subjectId: 'subject', instance: 1n };
+    const permissions = { vis: { permissions: { speed: 'r' } } };
+    const { secret } = await node
+      .client(iam.IAMPermissionsService, 'protected', mutual)
+      .registerInstance({ instance, permissions });
+    await node.restart();
+    const open = node.client(iam.IAMPublicPermissionsService, 'public', { ca: ca.root });
+    expect(await open.getPermissions({ secret, functionalServerId: 'vis' })).toMatchObject({
+      instance,
+      permissions: { permissions: { speed: 'r' } },
+    });
+    await expect(open.getPermissions({ secret: 'guess', functionalServerId: 'vis' })).rejects.toMatchObject({
+      code: Code.Internal,
+    });
+    const secrets = node.client(iam.IAMPermissionsService, 'protected', mutual);
+    expect((await secrets.registerInstance({ instance, permissions })).secret).toBe(secret);
+    await secrets.unregisterInstance({ instance });
+    await expect(secrets.unregisterInstance({ instance })).rejects.toMatchObject({ code: Code.Internal });
+    expect(await node.log()).not.toContain(secret);
+  });
+
+  test('[IAM-01] [IAM-02] the public server does not have what is for the unit alone', async () => {
+    const tls = { ca: ca.root };
+    const calls = [
+      () => node.client(iam.IAMProvisioningService, 'public', tls).getCertTypes({}),
+      () => node.client(iam.IAMCertificateService, 'public', tls).createKey({ type: 'iam' }),
+      () => node.client(iam.IAMNodesService, 'public', tls).pauseNode({}),
+      () => node.client(iam.IAMPermissionsService, 'public', tls).registerInstance({}),
+    ];
+    for (const call of calls) await expect(call()).rejects.toMatchObject({ code: Code.Unimplemented });
+  });
+
+  test('[IAM-07] subjects that change are told to who follows them', async () => {
+    const identity = node.client(iam.IAMPublicIdentityService, 'public', { ca: ca.root });
+    expect((await identity.getSubjects({})).subjects).toEqual(['subject-1', 'subject-2']);
+    const abort = new AbortController();
+    const next = (async () => {
+      for await (const { subjects } of identity.subscribeSubjectsChanged({}, { signal: abort.signal })) return subjects;
+      return undefined;
+    })();
+    await writeFile(node.at('subjects'), 'subject-3\n');
+    expect(await next).toEqual(['subject-3']);
+    abort.abort();
+  });
+
+  test('[IAM-31] [IAM-18] the own node is paused and resumed; what it says of itself is true at once', async () => {
+    const nodes = node.client(iam.IAMNodesService, 'protected', mutual);
+    const current = node.client(iam.IAMPublicCurrentNodeService, 'public', { ca: ca.root });
+    expectDone(await nodes.pauseNode({}));
+    expect(await current.getCurrentNodeInfo({})).toMatchObject({
+      nodeId: 'main-node',
+      state: 'paused',
+      title: 'a node',
+      maxDmips: 10_000n,
+      attrs: [{ name: 'MainNode' }, { name: 'AosComponents', value: 'cm,iam,sm' }],
+    });
+    expect(
+      (await node.client(iam.IAMPublicNodesService, 'public', { ca: ca.root }).getNodeInfo({ nodeId: 'main-node' }))
+        .state,
+    ).toBe('paused');
+    await node.restart();
+    const again = node.client(iam.IAMNodesService, 'protected', mutual);
+    expectDone(await again.resumeNode({ nodeId: 'main-node' }));
+    expect(await readFile(node.statePath, 'utf8')).toBe('provisioned');
+  });
+
+  test('[IAM-35] without permissions nobody serves them', async () => {
+    await node.writeConfig({ enablePermissionsHandler: false });
+    await node.restart();
+    const secrets = node.client(iam.IAMPermissionsService, 'protected', mutual);
+    await expect(secrets.registerInstance({})).rejects.toMatchObject({ code: Code.Unimplemented });
+    await node.writeConfig();
+    await node.restart();
+  });
+
+  test('[IAM-38] a state file that says nonsense puts the node into error, which it reports and obeys nothing in', async () => {
+    await writeFile(node.statePath, 'nonsense');
+    await node.restart();
+    const { state, error } = await node
+      .client(iam.IAMPublicCurrentNodeService, 'public', { ca: ca.root })
+      .getCurrentNodeInfo({});
+    expect(state).toBe('error');
+    expect(error).toMatchObject({ aosCode: 6, exitCode: 22 });
+    const provisioning = node.client(iam.IAMProvisioningService, 'protected', mutual);
+    expect((await provisioning.deprovision({})).error).toMatchObject({ aosCode: 9, exitCode: 1 });
+    await writeFile(node.statePath, 'provisioned');
+    await node.restart();
+  });
+
+  test('[IAM-39] on a node of the C++ program, certificates come from the token and nodes from its database', async () => {
+    const before = (await node.status()).certificates.map(({ certUrl }) => certUrl).sort();
+    await node.stop();
+    for (const suffix of ['', '-wal', '-shm']) await rm(node.at('iam', `aos-iam.db${suffix}`), { force: true });
+    const former = new DatabaseSync(node.at('iam', 'iamanager.db'));
+    former.exec('CREATE TABLE nodeinfo (id TEXT PRIMARY KEY, info TEXT)');
+    const info = JSON.stringify({ identity: { codename: 'far-node' }, state: 'provisioned' });
+    former.prepare('INSERT INTO nodeinfo VALUES (?, ?)').run('far-node', info);
+    former.close();
+    await node.start();
+    const status = await node.status();
+    expect(status.certificates.map(({ certUrl }) => certUrl).sort()).toEqual(before);
+    expect(status.nodes).toContainEqual({ nodeId: 'far-node', state: 'provisioned', connected: false });
+    await askControl(node.socket, '/forget-node', { nodeId: 'far-node' });
+    expect((await node.status()).nodes.map(({ nodeId }) => nodeId)).toEqual(['main-node']);
+  });
+
+  test('a unit whose URL settings change keeps its certificates', async () => {
+    const modules = [...node.modules()].map((module) => ({
+      ...module,
+      params: { ...(module.params as object), modulePathInUrl: false },
+    }));
+    await node.writeConfig({ certModules: modules });
+    await node.restart();
+    const certs = node.client(iam.IAMPublicCertService, 'public', { ca: ca.root });
+    expect((await certs.getCert({ type: 'cm' })).certUrl).not.toMatch(/module-path/);
+    await node.writeConfig();
+    await node.restart();
+  });
+
+  test('[IAM-02] services can be kept for certain certificates of the unit', async () => {
+    await node.writeConfig({ authorization: { IAMProvisioningService: ['unit-cm', 'main'] } });
+    await node.restart();
+    const as = async (name: string) => ({ ca: ca.root, identity: await ca.identity(name) });
+    const types = async (name: string) =>
+      (await node.client(iam.IAMProvisioningService, 'protected', await as(name)).getCertTypes({})).types;
+    expect(await types('unit-cm')).toContain('iam');
+    await expect(types('unit-sm')).rejects.toMatchObject({
+      code: Code.Internal,
+      message: expect.stringMatching(/"unit-sm" is not authorised/),
+    });
+    const other = node.client(iam.IAMPublicCertService, 'protected', await as('unit-sm'));
+    expect((await other.getCert({ type: 'sm' })).type).toBe('sm');
+    await node.writeConfig();
+    await node.restart();
+  });
+
+  test('nothing secret stands in the log', async () => {
+    const log = await node.log();
+    expect(log).not.toContain(await readFile(node.pinPath, 'utf8'));
+    expect(log).not.toContain('secret-1');
+  });
+});
+
+describe('what is around provisioning', () => {
+  let blank: IamNode;
+
+  beforeAll(async () => {
+    blank = await IamNode.create({ ca, bundle: build.bundle });
+  });
+  afterAll(() => blank?.close());
+
+  test('[IAM-26] [IAM-27] hooks run in their order around the tokens; one that fails is told and repeatable', async () => {
+    const note = (word: string) => [
+      'sh',
+      '-c',
+      `echo ${word} >>${blank.at('hooks')}; ls ${blank.pinPath} >>${blank.at('hooks')} 2>&1; test ! -e ${blank.at(word)}`,
+    ];
+    await blank.writeConfig({
+      startProvisioningCmdArgs: note('start'),
+      diskEncryptionCmdArgs: note('encrypt'),
+      finishProvisioningCmdArgs: note('finish'),
+      deprovisionCmdArgs: note('deprovision'),
+      certModules: [...blank.modules(), blank.certModule('diskencryption', 'rsa', 1, 'aoscore', { selfSigned: true })],
+    });
+    await writeFile(blank.at('encrypt'), 'fail');
+    await blank.start();
+    const provisioning = blank.client(iam.IAMProvisioningService, 'protected');
+    expect((await provisioning.startProvisioning({ password: 'secret-3' })).error).toMatchObject({
+      aosCode: 2,
+      exitCode: 1,
+    });
+    await rm(blank.at('encrypt'));
+    await provisionNode(blank, ca, '', 'secret-3');
+    const words = (await readFile(blank.at('hooks'), 'utf8')).split('\n').filter((line) => /^[a-z]+$/.test(line));
+    expect(words).toEqual(['start', 'encrypt', 'start', 'encrypt', 'finish']);
+    expect(existsSync(blank.at('iam', 'provisioning-under-way'))).toBe(false);
+  });
+
+  test('[IAM-14] [IAM-08] the key for disk encryption is there, and nobody outside is told its type', async () => {
+    const provisioning = blank.client(iam.IAMProvisioningService, 'protected');
+    expect((await provisioning.getCertTypes({})).types).not.toContain('diskencryption');
+    const certs = blank.client(iam.IAMPublicCertService, 'public');
+    expect((await certs.getCert({ type: 'diskencryption' })).keyUrl).toMatch(/object=diskencryption/);
+  });
+
+  test('[IAM-29] [IAM-28] deprovisioned: hook, then no state; the next start is a blank one', async () => {
+    await blank.restart();
+    expect((await blank.status()).mode).toBe('normal');
+    const provisioning = blank.client(iam.IAMProvisioningService, 'protected', mutual);
+    await writeFile(blank.at('deprovision'), 'fail');
+    expect((await provisioning.deprovision({ password: 'secret-3' })).error).toMatchObject({ aosCode: 2 });
+    expect(await readFile(blank.statePath, 'utf8')).toBe('provisioned');
+    await rm(blank.at('deprovision'));
+    expectDone(await provisioning.deprovision({ password: 'secret-3' }));
+    await expect(readFile(blank.statePath)).rejects.toMatchObject({ code: 'ENOENT' });
+    await blank.restart();
+    expect(await blank.status()).toMatchObject({ mode: 'provisioning', node: { state: 'unprovisioned' } });
+  });
+
+  test('[IAM-29] [IAM-26] provisioned again, nothing of before is left', async () => {
+    const old = (await blank.status()).certificates.map(({ serial }) => serial);
+    const provisioning = blank.client(iam.IAMProvisioningService, 'protected');
+    const other = await provisioning.startProvisioning({ password: 'another' });
+    expect(other.error).toMatchObject({ aosCode: 9, message: expect.stringMatching(/another password/) });
+    expectDone(await provisioning.startProvisioning({ password: 'secret-3' }));
+    const now = (await blank.status()).certificates;
+    expect(now.map(({ type }) => type)).toEqual(['diskencryption']);
+    expect(old).not.toContain(now[0]!.serial);
+  });
+
+  test('[IAM-17] a restart between request and certificate loses no key', async () => {
+    const key = await blank.client(iam.IAMCertificateService, 'protected').createKey({ type: 'iam' });
+    const cert = await ca.sign(expectDone(key).csr);
+    await blank.stop('SIGKILL');
+    await blank.start();
+    expect((await blank.status()).provisioningUnderWay).toBe(true);
+    expect(existsSync(blank.at('iam', 'provisioning-under-way'))).toBe(true);
+    expectDone(await blank.client(iam.IAMCertificateService, 'protected').applyCert({ type: 'iam', cert }));
+  });
+
+  test('in normal mode it does not start without the certificate of its servers', async () => {
+    await blank.stop();
+    await writeFile(blank.statePath, 'provisioned');
+    await blank.writeConfig({ certStorage: 'cm' });
+    await expect(blank.start()).rejects.toThrow(/no certificate of type \\?"cm/);
+  });
+});
+
+describe('tokens', () => {
+  test.each([
+    ['by index', { slotIndex: 0 }],
+    ['by label', { tokenLabel: 'mine' }],
+    ['without any, labelled aos', {}],
+  ])('[IAM-15] a token is found %s', async (_, selector) => {
+    const blank = await IamNode.create({ ca, bundle: build.bundle });
+    try {
+      const modules = blank.modules().map((module) => {
+        const { tokenLabel: _, ...params } = module.params as Record<string, unknown>;
+        return { ...module, params: { ...params, ...selector } };
+      });
+      await blank.writeConfig({ certModules: modules });
+      await blank.start();
+      await provisionNode(blank, ca);
+      await blank.restart();
+      const label = 'tokenLabel' in selector ? selector.tokenLabel : 'aos';
+      const certs = blank.client(iam.IAMPublicCertService, 'public', { ca: ca.root });
+      expect((await certs.getCert({ type: 'iam' })).certUrl).toContain(`pkcs11:token=${label};object=iam;`);
+    } finally {
+      await blank.close();
+    }
+  });
+});

@@ -1,0 +1,94 @@
+/** OCI layouts made on the spot: a busybox with a few files, and layers that nobody should unpack. */
+import { readFileSync } from 'node:fs';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { type Header, pack } from 'tar-stream';
+import { digestOf } from '../../src/core/index.ts';
+
+/** One entry of a layer; `content` makes it a file. */
+export type Entry = Partial<Header> & { readonly name: string } & { readonly content?: string | Buffer };
+
+export interface ImageOptions {
+  /** What the container runs. */
+  readonly cmd: readonly string[];
+  /** Layers, the lowest first. Default: busybox alone. */
+  readonly layers?: readonly (readonly Entry[])[];
+  readonly env?: readonly string[];
+}
+
+const ARCHITECTURE = process.arch === 'x64' ? 'amd64' : process.arch;
+
+/** A user land of one file: `/bin/busybox` and links to it. */
+export function busyboxLayer(): Entry[] {
+  const applets = ['sh', 'sleep', 'cat', 'echo', 'trap', 'date', 'kill', 'ls', 'nc', 'mkdir', 'true', 'false'];
+  return [
+    { name: 'bin/', type: 'directory', mode: 0o755 },
+    { name: 'bin/busybox', mode: 0o755, content: readFileSync('/bin/busybox') },
+    ...applets.map((name): Entry => ({ name: `bin/${name}`, type: 'symlink', linkname: 'busybox', mode: 0o777 })),
+    { name: 'tmp/', type: 'directory', mode: 0o1777 },
+    { name: 'etc/', type: 'directory', mode: 0o755 },
+  ];
+}
+
+/** Bytes that do not compress, the same for the same seed. */
+export function noise(sizeBytes: number, seed: number): Buffer {
+  const bytes = Buffer.alloc(sizeBytes);
+  let state = (seed + 1) * 2_654_435_761;
+  for (let index = 0; index + 4 <= sizeBytes; index += 4) {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    bytes.writeInt32LE(state | 0, index);
+  }
+  return bytes;
+}
+
+async function tarOf(entries: readonly Entry[]): Promise<Buffer> {
+  const archive = pack();
+  for (const { content, ...header } of entries) {
+    archive.entry({ mtime: new Date(0), ...header }, content ?? '');
+  }
+  archive.finalize();
+  const chunks: Buffer[] = [];
+  for await (const chunk of archive as AsyncIterable<Buffer>) chunks.push(chunk);
+  return Buffer.concat(chunks);
+}
+
+/** Writes an OCI layout; answers its directory. */
+export async function writeImage(directory: string, options: ImageOptions): Promise<string> {
+  const blobs = join(directory, 'blobs', 'sha256');
+  await mkdir(blobs, { recursive: true });
+  const put = async (content: Buffer, mediaType: string) => {
+    const digest = digestOf(content);
+    await writeFile(join(blobs, digest.slice('sha256:'.length)), content);
+    return { mediaType, digest, size: content.length };
+  };
+  const putJson = (value: unknown, mediaType: string) => put(Buffer.from(JSON.stringify(value)), mediaType);
+
+  const layers = [];
+  const diffIds = [];
+  for (const entries of options.layers ?? [busyboxLayer()]) {
+    const tar = await tarOf(entries);
+    diffIds.push(digestOf(tar));
+    layers.push(await put(gzipSync(tar), 'application/vnd.oci.image.layer.v1.tar+gzip'));
+  }
+  const config = await putJson(
+    {
+      architecture: ARCHITECTURE,
+      os: 'linux',
+      config: { Entrypoint: [...options.cmd], Env: [...(options.env ?? [])], WorkingDir: '/' },
+      rootfs: { type: 'layers', diff_ids: diffIds },
+    },
+    'application/vnd.oci.image.config.v1+json',
+  );
+  const manifestType = 'application/vnd.oci.image.manifest.v1+json';
+  const manifest = await putJson({ schemaVersion: 2, mediaType: manifestType, config, layers }, manifestType);
+  const platform = { architecture: ARCHITECTURE, os: 'linux' };
+  await writeFile(join(directory, 'oci-layout'), '{"imageLayoutVersion":"1.0.0"}');
+  await writeFile(
+    join(directory, 'index.json'),
+    JSON.stringify({ schemaVersion: 2, manifests: [{ ...manifest, platform }] }),
+  );
+  return directory;
+}

@@ -1,0 +1,278 @@
+/**
+ * A unit of three nodes: the main node, one with a network, and one in a network namespace without any way out but the
+ * message proxy. Each has its own token, IAM and service manager.
+ */
+import { execFile } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Cable } from '../../devenv/cable.ts';
+import { ProxyHost } from '../../devenv/proxy-host.ts';
+import { SecondNode } from '../../devenv/second-node.ts';
+import { nodesOf } from '../../src/cli/cloud-views.ts';
+import { askControl, type NodeReport } from '../../src/daemon/index.ts';
+import { busyboxLayer, noise, writeImage } from './image.ts';
+import { type RunningInstance, World } from './world.ts';
+
+const run = promisify(execFile);
+const STORY_MS = 180_000;
+/** Unique among runs that happen at the same time. */
+const NAMESPACE = `aos-mp-${randomBytes(4).toString('hex')}`;
+
+let world: World;
+let host: ProxyHost;
+let cable: Cable;
+let second: SecondNode;
+let proxied: SecondNode;
+let images = 0;
+
+/** Publishes an item for one kind of node; large enough that its file travels in many pieces. */
+async function publish(itemId: string, version: string, runtimeType: string, noiseBytes = 300_000): Promise<void> {
+  images += 1;
+  const directory = await writeImage(join(world.directory, `image-${images}`), {
+    cmd: ['/bin/sh', '-c', `echo ${itemId} ${version} speaks; while :; do sleep 1000; done`],
+    layers: [busyboxLayer(), [{ name: 'noise', content: noise(noiseBytes, images) }]],
+  });
+  const config = join(directory, 'item.json');
+  await writeFile(config, JSON.stringify({ runtimes: [{ codename: runtimeType }] }));
+  await world.must('publish', directory, '--id', itemId, '--version', version, '--config', config);
+}
+
+const nodeReport = (nodes: readonly NodeReport[], nodeId: string) => nodes.find((node) => node.nodeId === nodeId);
+
+/** Waits until the main node sees the node so. */
+const untilNode = (nodeId: string, what: string, accept: (node: NodeReport) => boolean) =>
+  world.untilUnit(`${nodeId} is ${what}`, ({ nodes }) => {
+    const node = nodeReport(nodes, nodeId);
+    return node !== undefined && accept(node);
+  });
+
+const runningOn = (node: SecondNode) => askControl<RunningInstance[]>(node.layout.sockets.sm, '/instances');
+
+async function untilRuns(node: SecondNode, itemId: string): Promise<RunningInstance> {
+  const found = await world.until(
+    `${itemId} runs on ${node.nodeId}`,
+    () => runningOn(node),
+    (list) => list.some((instance) => instance.itemId === itemId && instance.state === 'active'),
+  );
+  return found.find((instance) => instance.itemId === itemId)!;
+}
+
+beforeAll(async () => {
+  world = await World.create();
+  host = await ProxyHost.start(world.unit, { restartPauseMs: 50, verbose: 'debug' });
+  await run('ip', ['netns', 'add', NAMESPACE]);
+  await run('ip', ['-n', NAMESPACE, 'link', 'set', 'lo', 'up']);
+  const socketPath = join(world.directory, 'cable.sock');
+  cable = await Cable.lay({ socketPath, toPort: host.port, namespace: NAMESPACE });
+  const common = { main: world.unit, caFile: world.cloud.layout.rootCa, restartPauseMs: 50, verbose: 'debug' };
+  second = await SecondNode.start(join(world.directory, 'second'), {
+    ...common,
+    nodeId: 'second',
+    runtimeType: 'second-runtime',
+  });
+  proxied = await SecondNode.start(join(world.directory, 'proxied'), {
+    ...common,
+    nodeId: 'proxied',
+    runtimeType: 'proxied-runtime',
+    proxyUrl: `localhost:${cable.port}`,
+    namespace: NAMESPACE,
+  });
+}, STORY_MS);
+
+afterAll(async () => {
+  await proxied?.stop();
+  await second?.stop();
+  await host?.stop();
+  await cable?.remove();
+  await run('ip', ['netns', 'del', NAMESPACE]).catch((error: Error) => console.error(error.message));
+  await world?.close();
+}, STORY_MS);
+
+describe('a unit of three nodes', () => {
+  test(
+    '[MP-01] [MP-03] [MP-06] [IAM-21] [IAM-22] [IAM-23] blank nodes are provisioned with the main node, one of them through the proxy alone',
+    async () => {
+      expect(await host.report()).toMatchObject({ mode: 'provisioning', transport: { state: 'connected' } });
+      await world.must('provision', world.unit.provisioningAddress, '--nodes', '3', '--retry-delay', '1');
+      await world.untilCloud('the unit is online', (unit) => unit.online);
+      const { nodes } = await world.untilUnit(
+        'three nodes are connected',
+        (report) =>
+          report.nodes.length === 3 && report.nodes.every((node) => node.connected && node.runtimes.length > 0),
+      );
+      expect(nodeReport(nodes, 'proxied')).toMatchObject({ state: 'provisioned', runtimes: ['proxied-runtime'] });
+      expect(await readFile(proxied.layout.stateFile, 'utf8')).toBe('provisioned');
+      await world.untilCloud(
+        'the cloud sees them',
+        (unit) => nodesOf(unit).filter((node) => node.connected).length === 3,
+      );
+      const { stdout } = await run('ip', ['-n', NAMESPACE, '-brief', 'link']);
+      expect(stdout.trim().split('\n')).toHaveLength(1);
+    },
+    STORY_MS,
+  );
+
+  test(
+    '[MP-04] [MP-05] [MP-07] services run on every node; the files of the proxied one came through the proxy',
+    async () => {
+      await publish('on-second', '1.0.0', 'second-runtime');
+      await publish('on-proxied', '1.0.0', 'proxied-runtime', 3_000_000);
+      await world.deploy('on-second', '1.0.0');
+      await world.deploy('on-proxied', '1.0.0');
+      await untilRuns(second, 'on-second');
+      const { pid } = await untilRuns(proxied, 'on-proxied');
+      expect((await readFile(`/proc/${pid}/root/noise`)).equals(noise(3_000_000, images))).toBe(true);
+      expect(await world.cloudInstances('on-proxied')).toMatchObject([{ state: 'active', nodeId: 'proxied' }]);
+      expect(await world.cloudInstances('on-second')).toMatchObject([{ state: 'active', nodeId: 'second' }]);
+    },
+    STORY_MS,
+  );
+
+  test(
+    '[MP-10] the log of a service on the proxied node reaches the cloud',
+    async () => {
+      const { correlationId } = await world.rest.send<{ correlationId: string }>(
+        'POST',
+        `/api/units/${world.systemId}/logs`,
+        { logType: 'instanceLog', itemId: 'on-proxied', nodeIds: ['proxied'] },
+      );
+      await world.until(
+        'the log is there',
+        () => world.rest.get<{ text: string }[]>(`/api/units/${world.systemId}/logs/${correlationId}`),
+        (parts) => parts.some(({ text }) => text.includes('on-proxied 1.0.0 speaks')),
+      );
+    },
+    STORY_MS,
+  );
+});
+
+describe('a link that breaks', () => {
+  test(
+    '[MP-11] [IAM-25] a node whose link is cut is seen to go and comes back with nothing restarted',
+    async () => {
+      const before = await untilRuns(proxied, 'on-proxied');
+      const started = proxied.history.length;
+      cable.cut();
+      await untilNode('proxied', 'away', (node) => !node.connected);
+      expect((await untilRuns(proxied, 'on-proxied')).pid).toBe(before.pid);
+      cable.mend();
+      await untilNode('proxied', 'back', (node) => node.connected && node.state === 'provisioned');
+      await publish('on-proxied', '2.0.0', 'proxied-runtime', 2_000_000);
+      expect((await untilRuns(proxied, 'on-proxied')).pid).toBe(before.pid);
+      await world.deploy('on-proxied', '2.0.0');
+      expect(proxied.history.slice(started)).toEqual([]);
+    },
+    STORY_MS,
+  );
+
+  test(
+    '[MP-11] a proxy that is killed comes back, and so does the node behind it',
+    async () => {
+      const before = await untilRuns(proxied, 'on-proxied');
+      await host.daemon.kill('SIGKILL');
+      await world.until(
+        'the proxy has its peer again',
+        () => host.report(),
+        ({ transport }) => transport.state === 'connected',
+      );
+      await untilNode('proxied', 'back', (node) => node.connected);
+      await world.untilCloud('the cloud sees it', (unit) => nodeReport(nodesOf(unit), 'proxied')?.connected === true);
+      expect((await untilRuns(proxied, 'on-proxied')).pid).toBe(before.pid);
+    },
+    STORY_MS,
+  );
+
+  test(
+    '[MP-11] a CM that is killed learns of the proxied node from what the proxy remembers, without a word of the peer',
+    async () => {
+      const log = () => readFile(join(proxied.layout.logs, 'aos-sm.log'), 'utf8');
+      const before = await log();
+      await world.unit.supervisor.daemon('aos-cm').kill('SIGKILL');
+      await world.unit.supervisor.untilReady('aos-cm');
+      await untilNode('proxied', 'back', (node) => node.connected && node.runtimes.length > 0);
+      await world.untilUnit('its instance is known', ({ instances }) =>
+        instances.some(({ nodeId, state }) => nodeId === 'proxied' && state === 'active'),
+      );
+      expect((await log()).slice(before.length)).not.toMatch(/stream to the CM/);
+    },
+    STORY_MS,
+  );
+});
+
+describe('certificates', () => {
+  test(
+    '[MP-12] [IAM-23] certificates of all nodes are renewed, and the channels come back with the new ones',
+    async () => {
+      const token = () => readFile(join(proxied.layout.logs, 'aos-mp.log'), 'utf8');
+      const before = await token();
+      await world.untilCloud('the unit is online', (unit) => unit.online);
+      await world.rest.send('POST', `/api/units/${world.systemId}/certificates/renew`, { types: ['iam', 'sm'] });
+      await world.until('the peer renewed its channels', token, (text) =>
+        /was renewed/.test(text.slice(before.length)),
+      );
+      await untilNode('proxied', 'back', (node) => node.connected);
+      await publish('after-renewal', '1.0.0', 'proxied-runtime');
+      await world.deploy('after-renewal', '1.0.0');
+      await untilRuns(proxied, 'after-renewal');
+    },
+    STORY_MS,
+  );
+});
+
+describe('the life of nodes', () => {
+  const setState = (nodeId: string, state: string) =>
+    world.rest.send('PUT', `/api/units/${world.systemId}/nodes/${nodeId}/state`, { state });
+
+  test(
+    '[W15] [IAM-23] a paused node stops its instances, a resumed one starts them again, also behind the proxy',
+    async () => {
+      await setState('proxied', 'paused');
+      await untilNode('proxied', 'paused', (node) => node.state === 'paused');
+      await world.untilCloud('the cloud sees it', (unit) => nodeReport(nodesOf(unit), 'proxied')?.state === 'paused');
+      await world.until(
+        'nothing runs on it',
+        () => runningOn(proxied),
+        (list) => list.every((instance) => instance.state !== 'active'),
+      );
+      await setState('proxied', 'provisioned');
+      await untilNode('proxied', 'provisioned', (node) => node.state === 'provisioned');
+      await untilRuns(proxied, 'on-proxied');
+    },
+    STORY_MS,
+  );
+
+  test(
+    '[W16] [X-12] [MP-06] a node is deprovisioned, registers blank through the proxy, and is provisioned again by the cloud',
+    async () => {
+      const log = () => readFile(join(world.unit.layout.logs, 'aos-iam.log'), 'utf8');
+      const before = await log();
+      const since = proxied.history.length;
+      await world.rest.send('POST', `/api/units/${world.systemId}/nodes/proxied/deprovision`);
+      await proxied.untilReady('aos-mp', since);
+      expect(proxied.provisioned).toBe(false);
+      await world.until(
+        'the main IAM has it connected',
+        () => readFile(join(world.unit.layout.logs, 'aos-iam.log'), 'utf8'),
+        (text) =>
+          /"nodeId":"proxied","state":"unprovisioned","server":"public","msg":"a node is registered"/.test(
+            text.slice(before.length),
+          ),
+      );
+      await world.untilCloud(
+        'the cloud sees it',
+        (unit) => nodeReport(nodesOf(unit), 'proxied')?.state === 'unprovisioned',
+      );
+      await world.until(
+        'provisioning is taken',
+        () => world.rest.send('POST', `/api/units/${world.systemId}/nodes/proxied/provision`, {}),
+        () => true,
+      );
+      await untilNode('proxied', 'a member again', (node) => node.state === 'provisioned' && node.connected);
+      await untilRuns(proxied, 'on-proxied');
+    },
+    STORY_MS,
+  );
+});

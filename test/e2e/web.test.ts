@@ -1,0 +1,305 @@
+/** The web page of a cloud in a real browser: `npx vitest run test/e2e/web.test.ts`. Needs Debian's chromium. */
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { type BrowserContext, type BrowserContextOptions, chromium, type Page } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { item, node, running, startWebFleet, type WebFleet } from './fleet-for-web.ts';
+
+const STORY_MS = 120_000;
+const FLAGS = [
+  ...['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run'],
+  ...['--disable-background-networking', '--disable-component-update', '--disable-sync'],
+];
+const PHONE = { viewport: { width: 375, height: 740 }, isMobile: true, hasTouch: true };
+
+let fleet: WebFleet;
+let profile: string;
+let browser: BrowserContext;
+/** What browsers have complained of: blocked by the policy, not found, thrown. */
+let complaints: string[] = [];
+
+beforeAll(async () => {
+  fleet = await startWebFleet();
+  profile = await mkdtemp(join(tmpdir(), 'aos-web-'));
+  await open();
+}, STORY_MS);
+
+afterAll(async () => {
+  await browser?.close();
+  await fleet?.close();
+  await rm(profile, { recursive: true, force: true });
+});
+
+afterEach(() => {
+  const said = complaints;
+  complaints = [];
+  expect(said).toEqual([]);
+});
+
+/** A new browser, whose only page is not logged in. */
+async function open(options: BrowserContextOptions = {}): Promise<Page> {
+  await browser?.close();
+  browser = await chromium.launchPersistentContext(await mkdtemp(join(profile, 'user-')), {
+    ...{ executablePath: '/usr/bin/chromium', args: FLAGS, ignoreHTTPSErrors: true, ...options },
+  });
+  const page = await browser.newPage();
+  page.on('console', (message) => {
+    if (message.type() === 'error') complaints.push(message.text());
+  });
+  page.on('pageerror', (error) => complaints.push(String(error)));
+  return page;
+}
+
+async function loggedIn(options: BrowserContextOptions = {}): Promise<Page> {
+  const page = await open(options);
+  const { url } = await fleet.cloud.must<{ url: string }>('POST', '/api/login-tokens');
+  await page.goto(url);
+  return page;
+}
+
+const at = (path: string) => fleet.cloud.endpoints.restUrl + path;
+const allPages = async (): Promise<string[]> => {
+  const unit = `/units/${fleet.unit.systemId}`;
+  const [campaign] = await fleet.cloud.must<{ id: string }[]>('GET', '/api/campaigns');
+  return [
+    ...['/', unit, `/units/${fleet.failing.systemId}`],
+    ...['monitoring', 'events', 'logs', 'manage', 'nodes/main', 'instances/telemetry/default/0'].map(
+      (p) => `${unit}/${p}`,
+    ),
+    ...['/items', '/campaigns', `/campaigns/${campaign!.id}`, '/groups', '/certificates', '/people'],
+  ];
+};
+
+describe('[P-13] the web page', { timeout: STORY_MS }, () => {
+  test('nobody gets in without a token, and a token gets one browser in', async () => {
+    const page = await open();
+    await page.goto(at('/'));
+    expect(new URL(page.url()).pathname).toBe('/login');
+    const { url } = await fleet.cloud.must<{ url: string }>('POST', '/api/login-tokens');
+    await page.getByLabel('paste the token').fill(new URL(url).searchParams.get('token')!);
+    await page.getByRole('button', { name: 'Log in' }).click();
+    await page.getByRole('heading', { name: 'Fleet' }).waitFor();
+    const [cookie] = await browser.cookies();
+    expect(cookie).toMatchObject({ httpOnly: true, secure: true, sameSite: 'Strict' });
+    const answer = await page.goto(at('/'));
+    expect(answer!.headers()['content-security-policy']).toMatch(/default-src 'none'; script-src 'self'/);
+    await page.getByRole('button', { name: 'Log out' }).click();
+    await page.getByText('aosctl login').waitFor();
+    await page.goto(at('/items'));
+    expect(new URL(page.url()).pathname).toBe('/login');
+  });
+
+  test('the fleet shows who is online, who fails, and what a unit says of itself', async () => {
+    const page = await loggedIn();
+    const row = page.getByRole('row', { name: fleet.failing.systemId });
+    expect(await row.textContent()).toMatch(/online.*failed/s);
+    await page.getByRole('link', { name: fleet.failing.systemId }).click();
+    await page.getByText('no room on partition services').first().waitFor();
+    await page.getByRole('link', { name: 'telemetry' }).click();
+    const why = page.locator('.why');
+    expect(await why.textContent()).toMatch(/deployed on this unit.*SIGSEGV.*exit code 139/s);
+  });
+
+  test('what a unit reports is shown at once, without a new visit, and what is being typed stays', async () => {
+    const page = await loggedIn();
+    await page.goto(at(`/units/${fleet.unit.systemId}`));
+    await page.getByText('Deploy an item').click();
+    await page.getByLabel('Subject').fill('half typed');
+    await fleet.unit.acked(
+      fleet.unit.sendStatus({
+        instances: [running('telemetry', '1.1.0', 'main', 2, 'out of memory')],
+        items: [item('telemetry', '1.1.0')],
+      }),
+    );
+    await page.getByText('out of memory').first().waitFor();
+    expect(await page.getByLabel('Subject').inputValue()).toBe('half typed');
+    await fleet.unit.acked(fleet.unit.sendStatus({ instances: [running('telemetry', '1.1.0', 'main', 2)] }));
+    await page.getByText('out of memory').first().waitFor({ state: 'detached' });
+  });
+
+  test('deploy, scale, roll back and remove reach the unit', async () => {
+    const page = await loggedIn();
+    const { unit } = fleet;
+    const told = async () => (await unit.next('desiredStatus')).data;
+    await page.goto(at(`/units/${unit.systemId}`));
+    unit.inbox.length = 0;
+    const change = page.getByText('Change', { exact: true }).first();
+    await change.click();
+    await page.getByLabel('Instances').first().fill('3');
+    await page.getByRole('button', { name: 'Scale' }).click();
+    expect((await told()).instances).toContainEqual(
+      expect.objectContaining({ item: { id: 'telemetry' }, numInstances: 3 }),
+    );
+    await change.click();
+    await page.getByRole('button', { name: 'Roll back to 1.0.0' }).click();
+    await page.getByRole('dialog').getByRole('button', { name: 'Go on' }).click();
+    expect((await told()).items).toContainEqual(expect.objectContaining({ version: '1.0.0' }));
+    await change.click();
+    await page.getByRole('button', { name: 'Remove' }).click();
+    await page.getByRole('dialog').getByRole('button', { name: 'Go on' }).click();
+    expect((await told()).items).toHaveLength(1);
+    await page.getByText('Deploy an item').click();
+    await page.getByLabel('Item and version').selectOption({ label: 'telemetry 1.1.0' });
+    await page.getByRole('button', { name: 'Deploy' }).click();
+    expect((await told()).items).toContainEqual(
+      expect.objectContaining({ item: { id: 'telemetry', type: 'service' }, version: '1.1.0' }),
+    );
+  });
+
+  test('what cannot be undone is asked first, and "Cancel" does nothing', async () => {
+    const page = await loggedIn();
+    await page.goto(at(`/units/${fleet.unit.systemId}/manage`));
+    await page.getByRole('button', { name: 'Forget' }).click();
+    await page.getByRole('dialog').getByRole('button', { name: 'Cancel' }).click();
+    expect(await fleet.cloud.must('GET', fleet.unit.path)).toMatchObject({ online: true });
+    await page.getByRole('button', { name: 'Renew all now' }).click();
+    await page.getByRole('dialog').getByRole('button', { name: 'Go on' }).click();
+    expect((await fleet.unit.next('renewCertificatesNotification')).data.certificates.length).toBeGreaterThan(0);
+  });
+
+  test('logs are asked for and come; a node is paused', async () => {
+    const page = await loggedIn();
+    await page.goto(at(`/units/${fleet.unit.systemId}/logs`));
+    await page.getByText('link is up').waitFor();
+    fleet.unit.inbox.length = 0;
+    await page.getByRole('button', { name: 'Ask' }).click();
+    expect((await fleet.unit.next('requestLog')).data.filter.nodeIds).toHaveLength(2);
+    await page.goto(at(`/units/${fleet.unit.systemId}/nodes/display`));
+    await page.getByRole('button', { name: 'Pause' }).click();
+    await page.getByRole('dialog').getByRole('button', { name: 'Go on' }).click();
+    let nodes = (await fleet.unit.next('desiredStatus')).data.nodes;
+    while (nodes === undefined) nodes = (await fleet.unit.next('desiredStatus')).data.nodes;
+    expect(nodes).toEqual([{ item: { codename: 'display' }, state: 'paused' }]);
+    await fleet.unit.acked(fleet.unit.sendStatus({ nodes: [{ ...node('display', false), state: 'paused' }] }));
+    await page.getByRole('button', { name: 'Resume' }).waitFor();
+  });
+
+  test('charts show what was measured, with the alerts of the node', async () => {
+    const page = await loggedIn();
+    await page.goto(at(`/units/${fleet.unit.systemId}/monitoring`));
+    const chart = page.getByRole('img', { name: /^CPU: now \d+ %; highest \d+ %; 2 alerts/ });
+    await chart.hover();
+    expect(await page.locator('.tip').textContent()).toMatch(/\d+ %$/);
+    await page.getByRole('link', { name: 'day' }).click();
+    await page.locator('[aria-current="true"]', { hasText: 'day' }).waitFor();
+  });
+
+  test('a prepared image that is chosen is published', async () => {
+    const { cloud } = fleet;
+    const put = (value: unknown) => ({ bytes: Buffer.from(JSON.stringify(value)) });
+    const { digestOf } = await import('../../src/core/index.ts');
+    const layer = { bytes: Buffer.from('a layer') };
+    const of = ({ bytes }: { bytes: Buffer }) => ({ mediaType: 'x', digest: digestOf(bytes), size: bytes.length });
+    const config = put({
+      architecture: 'amd64',
+      os: 'linux',
+      rootfs: { type: 'layers', diff_ids: [of(layer).digest] },
+    });
+    const itemConfig = put({ runtimes: [{ codename: 'crun' }] });
+    const manifest = put({ schemaVersion: 2, config: of(config), aosItemConfig: of(itemConfig), layers: [of(layer)] });
+    const index = put({ schemaVersion: 2, manifests: [of(manifest)] });
+    const { pack } = await import('tar-stream');
+    const tar = pack();
+    tar.entry({ name: 'index.json' }, index.bytes);
+    for (const blob of [layer, config, itemConfig, manifest]) {
+      tar.entry({ name: `blobs/${of(blob).digest.replace(':', '/')}` }, blob.bytes);
+    }
+    tar.finalize();
+    const chunks: Buffer[] = [];
+    for await (const chunk of tar) chunks.push(chunk as Buffer);
+    await mkdir(profile, { recursive: true });
+    const file = join(profile, 'dropped.tar');
+    await writeFile(file, Buffer.concat(chunks));
+    const page = await loggedIn();
+    await page.goto(at('/items'));
+    await page.getByText('Publish', { exact: true }).first().click();
+    await page.locator('input[type=file]').setInputFiles(file);
+    await page.getByLabel('Version').fill('1.0.0');
+    await page.locator('#publish button').click();
+    await page.getByRole('row', { name: /dropped 1\.0\.0/ }).waitFor();
+    expect(await cloud.must('GET', '/api/items/dropped')).toMatchObject([{ version: '1.0.0', verification: 'valid' }]);
+  });
+
+  test('names that would be markup or turn the text around are shown as text', async () => {
+    const hostile = '<img src=x onerror=alert(1)>\u202egnp.exe';
+    await fleet.cloud.must('PUT', `/api/subjects/${encodeURIComponent(hostile)}`, { title: hostile });
+    const page = await loggedIn();
+    await page.goto(at('/groups'));
+    await page.getByRole('heading', { name: '<img src=x onerror=alert(1)>' }).waitFor();
+    expect(await page.locator('main img').count()).toBe(0);
+    expect(await page.content()).not.toContain('\u202e');
+    await fleet.cloud.must('DELETE', `/api/subjects/${encodeURIComponent(hostile)}`);
+  });
+
+  test.each([
+    ['on a phone', PHONE],
+    ['in dark mode', { colorScheme: 'dark' as const, viewport: { width: 1280, height: 800 } }],
+  ])('every page fits %s, without a complaint of the browser', async (_, options) => {
+    const page = await loggedIn(options);
+    for (const path of await allPages()) {
+      const answer = await page.goto(at(path));
+      const tooWide = await page.evaluate('document.documentElement.scrollWidth > innerWidth + 1');
+      expect([path, answer!.status(), tooWide]).toEqual([path, 200, false]);
+    }
+    const [paper, ink] = (await page.evaluate(
+      'const s = getComputedStyle(document.body); [s.backgroundColor, s.color]',
+    )) as [string, string];
+    const brightness = (color: string) =>
+      color
+        .match(/\d+/g)!
+        .slice(0, 3)
+        .reduce((sum, part) => sum + Number(part), 0);
+    expect(brightness(paper) < brightness(ink)).toBe('colorScheme' in options);
+  });
+
+  test('it works with the keyboard alone: to a unit, into its menu, through a question', async () => {
+    const page = await loggedIn();
+    await page.keyboard.press('Tab');
+    expect(await page.evaluate('document.activeElement.textContent')).toBe('Skip to content');
+    await page.keyboard.press('Enter');
+    await page.keyboard.press('Tab');
+    await page.keyboard.press('Tab');
+    expect(await page.evaluate('document.activeElement.textContent')).toBe(fleet.unit.systemId);
+    await page.keyboard.press('Enter');
+    await page.getByRole('heading', { name: fleet.unit.systemId }).waitFor();
+    await page.getByText('Change', { exact: true }).first().focus();
+    await page.keyboard.press('Enter');
+    await page.getByRole('button', { name: 'Remove' }).focus();
+    await page.keyboard.press('Enter');
+    await page.getByRole('dialog').waitFor();
+    await page.keyboard.press('Escape');
+    await page.getByRole('dialog').waitFor({ state: 'hidden' });
+    await page.getByRole('button', { name: 'Scale' }).focus();
+    await page.keyboard.press('Escape');
+    expect(await page.evaluate('document.activeElement.tagName')).toBe('SUMMARY');
+  });
+
+  test('another site cannot make a browser act', async () => {
+    const page = await loggedIn();
+    await page.goto('about:blank');
+    const cookie = (await browser.cookies(at('/'))).map(({ name, value }) => `${name}=${value}`).join('; ');
+    const ask = async (headers: Record<string, string>) =>
+      (
+        await browser.request.put(at('/api/unit-sets/forged'), { data: { units: [] }, headers: { cookie, ...headers } })
+      ).status();
+    expect(await ask({ 'sec-fetch-site': 'cross-site', origin: 'https://evil.example' })).toBe(401);
+    expect(await ask({ origin: 'https://evil.example' })).toBe(401);
+    expect(await ask({ 'sec-fetch-site': 'same-origin' })).toBe(201);
+  });
+
+  test('what the browser loads is small and comes from the cloud alone', async () => {
+    const page = await loggedIn();
+    const urls: string[] = [];
+    page.on('request', (request) => urls.push(request.url()));
+    const monitoring = `/units/${fleet.unit.systemId}/monitoring`;
+    await page.goto(at(monitoring), { waitUntil: 'load' });
+    let bytes = 0;
+    for (const path of [monitoring, '/assets/style.css', '/assets/page.js', '/assets/publish.js']) {
+      bytes += gzipSync(await (await browser.request.get(at(path))).body()).length;
+    }
+    expect(urls.every((url) => url.startsWith(fleet.cloud.endpoints.restUrl))).toBe(true);
+    expect(bytes).toBeLessThan(150 * 1024);
+  });
+});
