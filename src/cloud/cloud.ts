@@ -61,7 +61,8 @@ export async function startCloud(config: CloudConfig, use: Use, logger: Logger):
       ...([ports.blobs, listenHost] as const),
     ),
   );
-  const blobsUrl = `${config.plainBlobs ? 'http' : 'https'}://${hostName}:${blobs.port}${BLOBS_PATH}`;
+  const ownBlobsUrl = `${config.plainBlobs ? 'http' : 'https'}://${hostName}:${blobs.port}${BLOBS_PATH}`;
+  const blobsUrl = config.blobsUrl?.replace(/\/+$/, '') ?? ownBlobsUrl;
   const events = new UnitEvents(logger);
   events.subscribe((event) => stores.history.addEvent(event));
   // The certificates of units carry the address of the discovery, which listens before the REST interface.
@@ -126,7 +127,7 @@ export async function startCloud(config: CloudConfig, use: Use, logger: Logger):
     ),
   );
   restUrl = `https://${hostName}:${rest.port}`;
-  const endpoints = { discoveryUrl, webSocketUrl, restUrl, blobsUrl };
+  const endpoints = { discoveryUrl, webSocketUrl, restUrl, blobsUrl: ownBlobsUrl };
   await writeFileAtomic(join(workingDir, 'endpoints.json'), `${JSON.stringify(endpoints, null, 2)}\n`);
   return endpoints;
 }

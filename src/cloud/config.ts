@@ -22,6 +22,8 @@ export const CloudConfig = z.object({
     .prefault({}),
   /** Blobs over plain HTTP: for units that trust the roots of their system only. Blobs are encrypted either way. */
   plainBlobs: z.boolean().default(false),
+  /** What units put in front of the name of a blob, when a proxy stands before the blob server; absent: its own address. */
+  blobsUrl: z.url({ protocol: /^https?$/ }).optional(),
   /** Owner of items whose publisher names none; instances of one owner share a network. */
   defaultOwner: z.string().min(1).max(64).default('default'),
   /** How long a message waits for its acknowledgement, and how often it is sent before it is given up. */

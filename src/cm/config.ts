@@ -55,6 +55,11 @@ export const CmConfig = z
     /** Of the C++ implementation's database; accepted and not used. */
     migration: z.unknown().optional(),
     // Our own keys.
+    /** Pauses between attempts to connect: the first one, doubled up to the longest (spec/decisions.md C-11). */
+    cloudReconnect: section({
+      first: DurationMs.default(DEFAULTS.cloudReconnectFirstMs),
+      longest: DurationMs.default(DEFAULTS.cloudReconnectLongestMs),
+    }),
     controlSocket: Text.default('/run/aos/cm.sock'),
     reportStateChecksum: z.boolean().default(false),
     storage: section({ quota: z.enum(['auto', 'required', 'off']).default('auto') }),

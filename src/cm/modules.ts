@@ -54,6 +54,7 @@ export async function makeModules(ground: Ground, { credentials, iam, orders, se
     store: new SqliteOutboxStore(database),
     cloudResponseWaitTimeoutMs: config.cloudResponseWaitTimeout,
     cloudMessageLog: config.cloudMessageLog,
+    numbers: { reconnectFirstMs: config.cloudReconnect.first, reconnectMaxMs: config.cloudReconnect.longest },
     events,
     logger,
   });

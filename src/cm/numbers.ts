@@ -9,6 +9,8 @@ const DAY_MS = 24 * HOUR_MS;
 export const DEFAULTS = {
   unitStatusSendTimeoutMs: 10 * SECOND_MS,
   cloudResponseWaitTimeoutMs: 10 * SECOND_MS,
+  cloudReconnectFirstMs: SECOND_MS,
+  cloudReconnectLongestMs: 10 * MINUTE_MS,
   monitoringSendPeriodMs: MINUTE_MS,
   alertsSendPeriodMs: 10 * SECOND_MS,
   smConnectionTimeoutMs: MINUTE_MS,
@@ -21,8 +23,8 @@ export const DEFAULTS = {
 
 /** The cloud link (spec/decisions.md C-09 … C-16, CM-63). */
 export const LINK = {
-  reconnectFirstMs: SECOND_MS,
-  reconnectMaxMs: 10 * MINUTE_MS,
+  reconnectFirstMs: DEFAULTS.cloudReconnectFirstMs,
+  reconnectMaxMs: DEFAULTS.cloudReconnectLongestMs,
   reconnectJitter: 0.2,
   /** A session that lasted this long makes the back-off start again. */
   stableSessionMs: MINUTE_MS,

@@ -144,5 +144,5 @@ export const DESCRIPTIONS: Readonly<Record<string, CallDescription>> = {
   'POST /api/units/:unit/messages': { summary: 'Sends any message of a cloud', body: 'any' },
   'POST /api/units/:unit/frames': call('Sends bytes as they are'),
   'POST /api/units/:unit/disturb': call('Answers the next messages wrongly, or not at all'),
-  'POST /api/units/:unit/disconnect': call('Ends the connection of a unit'),
+  'POST /api/units/:unit/disconnect': call('Ends the connection of a unit, now or after some messages'),
 };

@@ -17,7 +17,13 @@ const DisturbRequest = z.object({
 /** Bytes for the unit as they are: garbage, foreign versions, other units' messages. */
 const FrameRequest = z.object({ text: z.string().max(1024 * 1024) });
 
-const DisconnectRequest = z.object({ abrupt: z.boolean().default(false) }).prefault({});
+const DisconnectRequest = z
+  .object({
+    abrupt: z.boolean().default(false),
+    /** Not now, but when so many more messages have passed in both directions, receipts included; always abrupt. */
+    afterMessages: z.int().min(0).optional(),
+  })
+  .prefault({});
 
 /** Receipts belong to a message; they are never sent on their own. */
 const RECEIPTS: ReadonlySet<string> = new Set(['ack', 'nack']);
@@ -66,7 +72,8 @@ export function testRoutes(router: Router, { stores, fleet }: RestParts): void {
       const value = await call.read(DisconnectRequest, 'the request');
       const systemId = unitOf(call);
       const session = fleet.session(systemId);
-      if (value.abrupt) session.cut();
+      if (value.afterMessages !== undefined) session.cutAfter(value.afterMessages);
+      else if (value.abrupt) session.cut();
       else fleet.close(systemId, 'asked for by the operator');
       return { status: 200, value };
     },

@@ -219,6 +219,30 @@ describe('receipts', () => {
     unit.disconnect();
   });
 
+  test.each([0, 1, 2, 3, 4])('a link that is to break after %i messages carries so many', async (count) => {
+    const unit = await ScriptedUnit.register(cloud);
+    await unit.comeOnline();
+    // The acknowledgement of the desired status is the last one that is counted by nobody.
+    await eventually(async () => (await messages(unit, '?type=desiredStatus')).at(-1)?.outcome).toBe('acknowledged');
+    let isOpen = true;
+    const closed = unit.closed().then(() => {
+      isOpen = false;
+    });
+    await cloud.must('POST', `${unit.path}/disconnect`, { afterMessages: count });
+    let [sent, acknowledged] = [0, 0];
+    while (isOpen && count > 0) {
+      sent += 1;
+      const acked = unit.acked(unit.sendStatus({ subjects: [{ codename: `s${sent}` }] })).then(() => {
+        acknowledged += 1;
+      });
+      await Promise.race([acked, closed]);
+    }
+    await closed;
+    expect(acknowledged).toBe(Math.floor(count / 2));
+    const { subjects } = await cloud.must<{ subjects: { codename: string }[] }>('GET', unit.path);
+    expect(subjects.map(({ codename }) => codename)).toEqual(count === 0 ? [] : [`s${Math.ceil(count / 2)}`]);
+  });
+
   test('silence on order is silence', async () => {
     const unit = await ScriptedUnit.register(cloud);
     await unit.comeOnline();

@@ -67,6 +67,8 @@ export class UnitSession {
   readonly #pingTimer: NodeJS.Timeout;
   #handler: MessageHandler | undefined;
   #disturbance: Disturbance | undefined;
+  /** After so many more messages, receipts included, nothing passes any more. */
+  #messagesLeft = Number.POSITIVE_INFINITY;
   /** Messages are handled one after the other. */
   #work: Promise<void> = Promise.resolve();
   #lastHeardMs = performance.now();
@@ -85,7 +87,10 @@ export class UnitSession {
       const frame = Buffer.isBuffer(data) ? data : Buffer.concat([data].flat() as Uint8Array[]);
       // A unit that sends faster than its messages are handled waits in its own socket.
       socket.pause();
-      this.#work = this.#work.then(() => this.#receive(frame)).finally(() => socket.resume());
+      if (!this.#passes()) return;
+      // The last message that passes is handled, and its receipt does not pass.
+      const isLast = this.#messagesLeft === 0;
+      this.#work = this.#work.then(() => this.#receive(frame)).finally(() => (isLast ? this.cut() : socket.resume()));
     });
     socket.on('error', (error) => options.logger.warn({ error: error.message }, 'the link of a unit failed'));
     socket.on('close', () => this.#end());
@@ -102,6 +107,15 @@ export class UnitSession {
 
   disturb(disturbance: Disturbance | undefined): void {
     this.#disturbance = disturbance;
+  }
+
+  /**
+   * Cuts the connection when so many more messages have passed, whatever their direction; receipts count. What is on its
+   * way when the last one has passed never arrives. For tests of units.
+   */
+  cutAfter(messages: number): void {
+    this.#messagesLeft = messages;
+    if (messages === 0) this.cut();
   }
 
   /**
@@ -265,9 +279,19 @@ export class UnitSession {
   }
 
   #write(frame: Buffer): void {
-    if (this.#closed) return;
+    if (this.#closed || !this.#passes()) return;
+    const isLast = this.#messagesLeft === 0;
     // One binary frame, whole and not compressed: 9.1 takes nothing else (spec/cloud-protocol.md 3.2).
-    this.#options.socket.send(frame, { binary: true, compress: false, fin: true });
+    this.#options.socket.send(frame, { binary: true, compress: false, fin: true }, () => {
+      if (isLast) this.cut();
+    });
+  }
+
+  /** Whether one more message may pass, which it does then. */
+  #passes(): boolean {
+    if (this.#messagesLeft <= 0) return false;
+    this.#messagesLeft -= 1;
+    return true;
   }
 
   #sendAgain(txn: string): void {

@@ -564,6 +564,22 @@ describe('requests', () => {
     expect(session.messages.size).toBe(0);
   });
 
+  test('[CM-16] an answer that a broken session has lost is asked for at once in the next one', async () => {
+    const link = open();
+    const first = await cloud.nextSession();
+    await first.next();
+    const answer = link.request(request('a'), new AbortController().signal);
+    first.ack((await first.next())!.header.txn);
+    first.socket.terminate();
+    const second = await cloud.nextSession();
+    await second.next();
+    expect((await second.next())?.data).toMatchObject({ messageType: 'requestBlobUrls', correlationId: 'a' });
+    second.send({ messageType: 'blobUrls', correlationId: 'a', items: [] });
+    expect(await answer).toMatchObject({ messageType: 'blobUrls', correlationId: 'a' });
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(second.messages.size).toBe(0);
+  });
+
   test('stopping ends all requests', async () => {
     const link = open();
     const session = await cloud.nextSession();

@@ -6,21 +6,15 @@
  *                    ↑________ waiting ←______________|
  */
 import { randomUUID } from 'node:crypto';
-import {
-  AosError,
-  asAosError,
-  type Clock,
-  canceledBy,
-  isAosError,
-  type Logger,
-  systemClock,
-} from '../../core/index.ts';
+import { AosError, asAosError, type Clock, isAosError, type Logger, systemClock } from '../../core/index.ts';
 import type { CredentialSource } from '../../daemon/index.ts';
 import { type CloudMessage, encodeEnvelope, type UnitMessage } from '../../protocol/index.ts';
 import type { EventLog } from '../events/index.ts';
+import { ConnectionFlag } from './connection-flag.ts';
 import type { DiscoveryConfig } from './discovery.ts';
 import { Endpoints, ONLINE } from './endpoints.ts';
 import { Inbox, RecentTransactions } from './inbox.ts';
+import { LinkDiary } from './link-diary.ts';
 import { MessageLog } from './message-log.ts';
 import {
   type CloudLinkApi,
@@ -28,11 +22,10 @@ import {
   type Handler,
   type LinkNumbers,
   type LinkReport,
-  type LinkState,
   linkNumbers,
   type SendOptions,
 } from './model.ts';
-import { type Dropped, Outbox } from './outbox.ts';
+import { Outbox } from './outbox.ts';
 import type { OutboxStore } from './outbox-store.ts';
 import { PendingRequests } from './pending-requests.ts';
 import { Receiver } from './receiver.ts';
@@ -71,11 +64,10 @@ export class CloudLink implements CloudLinkApi {
   readonly #log: MessageLog;
   readonly #endpoints: Endpoints;
   readonly #renewal: Renewal;
-  readonly #listeners = new Set<(connected: boolean) => void>();
+  readonly #connected: ConnectionFlag;
+  readonly #diary: LinkDiary;
   readonly #requests = new PendingRequests();
   readonly #abort = new AbortController();
-  #report: LinkReport;
-  #connected = false;
   #session: Session | undefined;
   #makeOpening: () => Promise<UnitMessage | undefined> = async () => undefined;
   /** Ends the present wait between attempts early. */
@@ -91,6 +83,8 @@ export class CloudLink implements CloudLinkApi {
     this.#numbers = { ...linkNumbers, ...options.numbers };
     this.#clock = options.clock ?? systemClock;
     this.#logger = options.logger;
+    this.#connected = new ConnectionFlag(options.logger);
+    this.#diary = new LinkDiary({ events: options.events, logger: options.logger, clock: this.#clock });
     this.#outbox = new Outbox(options.store, {
       ...this.#numbers,
       ackTimeoutMs: options.cloudResponseWaitTimeoutMs,
@@ -105,30 +99,29 @@ export class CloudLink implements CloudLinkApi {
       numbers: this.#numbers,
       logger: options.logger,
       monotonicMs: () => this.#clock.monotonicMs(),
-      onRefusal: (what, because) => this.#record(what, because),
+      onRefusal: (what, because) => this.#diary.record(what, because),
     });
     this.#log = new MessageLog(options.cloudMessageLog ?? '', this.#numbers.maxMessageLogBytes, options.logger);
     this.#endpoints = new Endpoints({ ...options, numbers: this.#numbers });
     this.#renewal = new Renewal({
       numbers: this.#numbers,
       session: () => this.#session,
-      isQuiet: () => this.#connected && !this.#outbox.awaitsAcks,
+      isQuiet: () => this.#connected.isSet && !this.#outbox.awaitsAcks,
       hurry: () => this.#hurry.abort(),
       logger: options.logger,
     });
-    this.#report = { state: 'stopped', since: this.#now() };
   }
 
   get state(): LinkReport {
-    return this.#report;
+    return this.#diary.report;
   }
 
   get connected(): boolean {
-    return this.#connected;
+    return this.#connected.isSet;
   }
 
   send(message: UnitMessage, options: SendOptions = {}): void {
-    if (message.messageType === 'unitStatus' && !this.#connected) return;
+    if (message.messageType === 'unitStatus' && !this.#connected.isSet) return;
     try {
       this.#enqueue(message, options);
     } catch (error) {
@@ -142,13 +135,16 @@ export class CloudLink implements CloudLinkApi {
 
   async request(message: UnitMessage & { readonly correlationId: string }, signal: AbortSignal): Promise<CloudMessage> {
     const canceled = AbortSignal.any([signal, this.#abort.signal]);
-    await this.#untilConnected(canceled);
-    const txn = this.#enqueue(message, {});
-    try {
-      return await this.#requests.answerTo(message, this.#options.cloudResponseWaitTimeoutMs, canceled);
-    } finally {
-      // An answer acknowledges as well as an ack does; without one, nobody wants the request sent again.
-      this.#outbox.forget(txn);
+    for (;;) {
+      await this.#connected.until(canceled);
+      const txn = this.#enqueue(message, {});
+      try {
+        const answer = await this.#requests.answerTo(message, this.#options.cloudResponseWaitTimeoutMs, canceled);
+        if (answer) return answer;
+      } finally {
+        // An answer acknowledges as well as an ack does; without one, nobody wants this transmission sent again.
+        this.#outbox.forget(txn);
+      }
     }
   }
 
@@ -157,8 +153,7 @@ export class CloudLink implements CloudLinkApi {
   }
 
   onConnection(listener: (connected: boolean) => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+    return this.#connected.onChange(listener);
   }
 
   setOpening(make: () => Promise<UnitMessage | undefined>): void {
@@ -179,7 +174,7 @@ export class CloudLink implements CloudLinkApi {
     await this.#running;
     clearTimeout(this.#dueTimer);
     await this.#log.flush();
-    this.#setState('stopped');
+    this.#diary.enter('stopped');
   }
 
   async #run(): Promise<void> {
@@ -192,18 +187,18 @@ export class CloudLink implements CloudLinkApi {
         const { error, renewed } = await this.#serve(await this.#connect());
         const lastedMs = this.#clock.monotonicMs() - startedMs;
         delayMs = reconnect.afterSession({ lastedMs, renewed, firstMs: this.#endpoints.nextRequestDelayMs });
-        if (!renewed && !signal.aborted) this.#failed(error, 'the session with the cloud ended');
+        if (!renewed && !signal.aborted) this.#diary.failed(error, 'the session with the cloud ended');
       } catch (error) {
         if (signal.aborted) break;
         delayMs = reconnect.afterFailure(error);
-        this.#failed(asAosError(error), 'cannot connect to the cloud');
+        this.#diary.failed(asAosError(error), 'cannot connect to the cloud');
       }
       if (delayMs > 0 && !signal.aborted) await this.#pause(delayMs);
     }
   }
 
   async #pause(delayMs: number): Promise<void> {
-    this.#setState('waiting');
+    this.#diary.enter('waiting');
     this.#hurry = new AbortController();
     try {
       await this.#clock.sleep(delayMs, AbortSignal.any([this.#abort.signal, this.#hurry.signal]));
@@ -215,9 +210,9 @@ export class CloudLink implements CloudLinkApi {
   /** One attempt: discovery when needed, and one WebSocket. */
   async #connect(): Promise<Session> {
     const { signal } = this.#abort;
-    this.#setState(this.#endpoints.known ? 'connecting' : 'discovering');
+    this.#diary.enter(this.#endpoints.known ? 'connecting' : 'discovering');
     const endpoint = await this.#endpoints.current(signal);
-    this.#setState('connecting', endpoint.url);
+    this.#diary.enter('connecting', endpoint.url);
     try {
       return await Session.open(endpoint.url, {
         token: endpoint.token,
@@ -237,7 +232,7 @@ export class CloudLink implements CloudLinkApi {
   /** Lives through one session. */
   async #serve(session: Session): Promise<{ readonly error: AosError; readonly renewed: boolean }> {
     this.#session = session;
-    this.#setState('opening', this.#report.url);
+    this.#diary.enter('opening', this.#diary.report.url);
     const over = new AbortController();
     const ended = session.ended.then((error) => {
       over.abort();
@@ -248,8 +243,9 @@ export class CloudLink implements CloudLinkApi {
     const error = await ended;
     this.#session = undefined;
     clearTimeout(this.#dueTimer);
-    this.#logDropped(this.#outbox.sessionEnded());
-    this.#setConnected(false);
+    this.#requests.sessionEnded();
+    this.#diary.dropped(this.#outbox.sessionEnded());
+    this.#connected.set(false);
     return { error, renewed: this.#renewal.ended(session) };
   }
 
@@ -260,8 +256,8 @@ export class CloudLink implements CloudLinkApi {
       const first = over.aborted ? undefined : this.#outbox.take(this.#clock.monotonicMs());
       if (first) await this.#transmit(session, first);
       if (over.aborted) return;
-      this.#setState('connected', this.#report.url);
-      this.#setConnected(true);
+      this.#diary.enter('connected', this.#diary.report.url);
+      this.#connected.set(true);
       while (!over.aborted) {
         const next = this.#outbox.take(this.#clock.monotonicMs());
         if (next) {
@@ -307,7 +303,7 @@ export class CloudLink implements CloudLinkApi {
     const { messageType } = message;
     const txn = randomUUID();
     const frame = this.#encode(message, txn);
-    this.#logDropped(this.#outbox.add({ txn, messageType, frame, durable, replaces }, { first }));
+    this.#diary.dropped(this.#outbox.add({ txn, messageType, frame, durable, replaces }, { first }));
     this.#wakeSender?.();
     return txn;
   }
@@ -318,7 +314,7 @@ export class CloudLink implements CloudLinkApi {
     if (dueMs === undefined || !this.#session) return;
     this.#dueTimer = setTimeout(
       () => {
-        this.#logDropped(this.#outbox.expire(this.#clock.monotonicMs()));
+        this.#diary.dropped(this.#outbox.expire(this.#clock.monotonicMs()));
         this.#wakeSender?.();
         this.#armTimer();
       },
@@ -340,71 +336,5 @@ export class CloudLink implements CloudLinkApi {
     session.send(ack).catch((error: unknown) => {
       this.#logger.debug({ txn, error: asAosError(error).message }, 'an ack could not be sent');
     });
-  }
-
-  async #untilConnected(signal: AbortSignal): Promise<void> {
-    if (signal.aborted) throw canceledBy(signal);
-    if (this.#connected) return;
-    let unsubscribe: (() => void) | undefined;
-    let abort: (() => void) | undefined;
-    try {
-      await new Promise<void>((resolve, reject) => {
-        unsubscribe = this.onConnection((connected) => {
-          if (connected) resolve();
-        });
-        abort = () => reject(canceledBy(signal));
-        signal.addEventListener('abort', abort, { once: true });
-      });
-    } finally {
-      unsubscribe?.();
-      if (abort) signal.removeEventListener('abort', abort);
-    }
-  }
-
-  #setConnected(connected: boolean): void {
-    if (this.#connected === connected) return;
-    this.#connected = connected;
-    for (const listener of [...this.#listeners]) {
-      try {
-        listener(connected);
-      } catch (error) {
-        this.#logger.error({ error: asAosError(error).message }, 'a listener of the cloud link failed');
-      }
-    }
-  }
-
-  #setState(state: LinkState, url?: string): void {
-    const { lastError } = this.#report;
-    this.#report = {
-      state,
-      ...(url === undefined ? {} : { url }),
-      since: this.#now(),
-      ...(lastError === undefined || state === 'connected' ? {} : { lastError }),
-    };
-    this.#logger.debug({ state, url }, 'cloud link');
-    if (state !== 'connected') return;
-    this.#logger.info({ url }, 'connected to the cloud');
-    this.#record('connected', `discovery named ${url}`);
-  }
-
-  #record(what: string, because: string): void {
-    this.#options.events?.record({ about: { kind: 'link', id: 'cloud' }, what, because });
-  }
-
-  #failed(error: AosError, what: string): void {
-    // The same failure again and again is one event.
-    if (this.#report.lastError !== error.message) this.#record(what, error.message);
-    this.#report = { ...this.#report, lastError: error.message };
-    this.#logger.warn({ error: error.message, code: error.code }, what);
-  }
-
-  #logDropped(dropped: readonly Dropped[]): void {
-    for (const { message, because } of dropped) {
-      this.#logger.warn({ messageType: message.messageType, txn: message.txn, because }, 'a message is given up');
-    }
-  }
-
-  #now(): string {
-    return this.#clock.now().toISOString();
   }
 }

@@ -46,8 +46,9 @@ export interface CloudLinkApi {
   /** Never waits. A unit status is dropped while there is no session: the next one opens with a full status. */
   send(message: UnitMessage, options?: SendOptions): void;
   /**
-   * Waits for the link, sends, and waits for the answer with the same correlation id. Throws `timeout` after
-   * `cloudResponseWaitTimeout`, `canceled` when the signal aborts or the link stops.
+   * Waits for the link, sends, and waits for the answer with the same correlation id; asks anew in the next session when
+   * one ends before the answer. Throws `timeout` after
+   * `cloudResponseWaitTimeout` of one session, `canceled` when the signal aborts or the link stops.
    */
   request(message: UnitMessage & { readonly correlationId: string }, signal: AbortSignal): Promise<CloudMessage>;
   /** Messages of one type are handled one after another in order of arrival (spec/decisions.md C-16). */

@@ -7,23 +7,26 @@ const ANSWERS: { readonly [T in CloudMessageType]?: UnitMessageType } = { blobUr
 
 interface Pending {
   readonly messageType: UnitMessageType;
-  readonly resolve: (answer: CloudMessage) => void;
+  readonly resolve: (answer: CloudMessage | undefined) => void;
 }
 
 export class PendingRequests {
   readonly #pending = new Map<string, Pending>();
 
-  /** The answer with this correlation id. Throws `timeout`, or what the signal was aborted with. */
+  /**
+   * The answer with this correlation id; undefined when the session has ended, and with it the hope for an answer. Throws
+   * `timeout`, or what the signal was aborted with.
+   */
   async answerTo(
     request: { readonly messageType: UnitMessageType; readonly correlationId: string },
     timeoutMs: number,
     signal: AbortSignal,
-  ): Promise<CloudMessage> {
+  ): Promise<CloudMessage | undefined> {
     const { messageType, correlationId } = request;
     let timer: NodeJS.Timeout | undefined;
     let abort: (() => void) | undefined;
     try {
-      return await new Promise<CloudMessage>((resolve, reject) => {
+      return await new Promise<CloudMessage | undefined>((resolve, reject) => {
         this.#pending.set(correlationId, { messageType, resolve });
         timer = setTimeout(
           () => reject(new AosError('timeout', `the cloud did not answer ${messageType} within ${timeoutMs} ms`)),
@@ -38,6 +41,11 @@ export class PendingRequests {
       if (abort) signal.removeEventListener('abort', abort);
       this.#pending.delete(correlationId);
     }
+  }
+
+  /** Answers belong to the session of their request. */
+  sessionEnded(): void {
+    for (const { resolve } of this.#pending.values()) resolve(undefined);
   }
 
   /** `taken` by who asked, `late` when nobody waits for it any more, `none` when it is no answer at all. */
