@@ -83,11 +83,12 @@ describe('a shell for helpers', () => {
 
   test('what answers and goes on is heard, and what ends without an answer is empty', async () => {
     const complaints = join(directory, 'complaints');
-    const options = { ...patience, variable: 'ANSWER', complaints };
+    const options = { ...patience, directory, variable: 'ANSWER', complaints };
     const talk = 'eval "echo hello >&$ANSWER"; exec 3>&-; sleep 0.2; echo over > "$0.over"';
     expect(await shell.converse(['sh', '-c', talk, complaints], options)).toBe('hello');
     expect(await shell.converse(['sh', '-c', 'echo because >&2'], options)).toBe('');
     expect(await readFile(complaints, 'utf8')).toBe('because\n');
+    expect(await shell.converse(['sh', '-c', 'eval "pwd >&$ANSWER"'], options)).toBe(directory);
   });
 
   test('a shell that is lost fails its programs, and another one takes its place', async () => {

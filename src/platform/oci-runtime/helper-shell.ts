@@ -38,6 +38,12 @@ export interface JobOptions {
   readonly timeoutMs: number;
 }
 
+export interface Conversation {
+  readonly directory: string;
+  readonly variable: string;
+  readonly complaints: string;
+}
+
 interface Job {
   readonly what: string;
   readonly settle: (result: ExecResult | AosError) => void;
@@ -67,16 +73,16 @@ export class HelperShell {
   }
 
   /**
-   * Runs a program that answers one line to the descriptor that the variable names, and may go on without us; what it
-   * complains about goes to the file. The answer is empty when it ended without one. Throws as `run` does.
+   * Runs a program in a directory. It answers one line to the descriptor that the variable names, and may go on without
+   * us; what it complains about goes to the file. The answer is empty when it ended without one. Throws as `run` does.
    */
   async converse(
     words: readonly string[],
-    { variable, complaints, ...options }: JobOptions & { readonly variable: string; readonly complaints: string },
+    { directory, variable, complaints, ...options }: JobOptions & Conversation,
   ): Promise<string> {
     const { output } = await this.#do(words[0] ?? '', options, (job) => {
       const program = `${variable}=3 ${command(words)} 3>&1 >/dev/null 2>${quoteWord(complaints)} </dev/null`;
-      return `${program} | { IFS= read -r l; printf '%s 0 %.${MAX_ANSWER_BYTES}s\\n' ${job} "$l"; }`;
+      return `cd ${quoteWord(directory)}; ${program} | { IFS= read -r l; printf '%s 0 %.${MAX_ANSWER_BYTES}s\\n' ${job} "$l"; }`;
     });
     return output;
   }

@@ -16,7 +16,7 @@ import { mustExec, quote, runtimeComplaint } from './exec-file.ts';
 import { formerShellsEnd, HelperShell, withoutMount } from './helper-shell.ts';
 import { shareDirectory, unshareDirectory } from './shared-mount.ts';
 
-/** Bound of one command of the runtime (spec/decisions.md 8.2). */
+/** Default bound of one command of the runtime (spec/decisions.md 8.2). */
 const COMMAND_TIMEOUT_MS = 30_000;
 /** One of the two files of a log ring. */
 const LOG_FILE_BYTES = 10 * 1024 * 1024;
@@ -38,6 +38,8 @@ export interface OciEngineOptions {
   readonly log?: 'journal' | 'file' | undefined;
   /** When a log file is full. Default 10 MiB. */
   readonly logFileBytes?: number | undefined;
+  /** A command of the runtime that takes longer has failed. Default 30 s. */
+  readonly commandTimeoutMs?: number | undefined;
   readonly logger: Logger;
 }
 
@@ -73,9 +75,11 @@ export class OciEngine implements ContainerEngine {
   readonly #programs: Programs;
   readonly #toJournal: boolean;
   readonly #helpers: HelperShell;
+  readonly #commandTimeoutMs: number;
 
   constructor(options: OciEngineOptions, programs: Programs) {
     this.name = programs.choice.name;
+    this.#commandTimeoutMs = options.commandTimeoutMs ?? COMMAND_TIMEOUT_MS;
     this.#options = options;
     this.#programs = programs;
     this.#toJournal = options.log === undefined ? existsSync(JOURNAL_SOCKET) : options.log === 'journal';
@@ -95,13 +99,15 @@ export class OciEngine implements ContainerEngine {
     try {
       const complaints = join(request.bundleDir, 'conmon.err');
       const words = [this.#programs.conmon, ...this.#conmonArguments(request)];
-      const options = { signal, timeoutMs: COMMAND_TIMEOUT_MS, variable: '_OCI_SYNCPIPE', complaints };
+      // conmon leaves a file named "oom" where it stands.
+      const place = { directory: request.bundleDir, variable: '_OCI_SYNCPIPE', complaints };
+      const options = { signal, timeoutMs: this.#commandTimeoutMs, ...place };
       const answer = this.#helpers.converse(words, options);
       faultPoint('oci-runtime.spawned');
       return takeAnswer(await answer, request.id, { name: this.name, complaints });
     } catch (error) {
       // Nothing of a failed start may stay.
-      await this.abandon(request.id, request.bundleDir, AbortSignal.timeout(COMMAND_TIMEOUT_MS)).catch(
+      await this.abandon(request.id, request.bundleDir, AbortSignal.timeout(this.#commandTimeoutMs)).catch(
         (other: unknown) =>
           this.#options.logger.warn(
             { id: request.id, error: asAosError(other).message },
@@ -151,7 +157,7 @@ export class OciEngine implements ContainerEngine {
 
   #call(words: readonly string[], signal: AbortSignal): Promise<ExecResult> {
     const call = [this.#programs.choice.executable, '--root', this.#options.stateRoot, ...words];
-    return this.#helpers.run(call, { signal, timeoutMs: COMMAND_TIMEOUT_MS });
+    return this.#helpers.run(call, { signal, timeoutMs: this.#commandTimeoutMs });
   }
 
   /** Ends what helped here; containers go on. */
@@ -183,7 +189,7 @@ export class OciEngine implements ContainerEngine {
 
   /** The program's own words about itself, for people. */
   version(signal: AbortSignal): Promise<string> {
-    return mustExec(this.#programs.choice.executable, ['--version'], { signal, timeoutMs: COMMAND_TIMEOUT_MS });
+    return mustExec(this.#programs.choice.executable, ['--version'], { signal, timeoutMs: this.#commandTimeoutMs });
   }
 
   #conmonArguments({ id, bundleDir, exitDir, logFile }: RunRequest): string[] {

@@ -80,6 +80,25 @@ const layerDirs = () => readdirSync(join(imagePath, 'layers/sha256')).sort();
 const blobs = () => readdirSync(join(imagePath, 'blobs/sha256')).sort();
 const hex = (digest: Digest) => digest.slice('sha256:'.length);
 
+test('[SM-05] an unknown field of an item configuration is a warning that names it; a wrong value is refused by its path', async () => {
+  const warnings: string[] = [];
+  const logger = { ...silentLogger, warn: (_: object, text: string) => void warnings.push(text) };
+  const store = await open({ logger });
+  const odd = { hostnam: 'radio', quotas: { ramLimt: 1 } };
+  const item = await store.install(await source.service('odd', '1', { layers: [], itemConfig: odd }), signal);
+  expect(item.itemConfig?.hostname).toBeUndefined();
+  expect(warnings).toEqual([
+    'item configuration: unknown key "hostnam" is ignored; did you mean "hostname"?',
+    'item configuration: unknown key "quotas.ramLimt" is ignored; did you mean "ramLimit"?',
+  ]);
+  const wrong = await source.service('wrong', '1', { layers: [], itemConfig: { quotas: { ramLimit: 'much' } } });
+  await expect(store.install(wrong, signal)).rejects.toMatchObject({
+    code: 'invalidArgument',
+    message: expect.stringMatching(/cannot install wrong 1: .*quotas\.ramLimit: .*found "much"/),
+  });
+  expect(store.installed().map(({ itemId }) => itemId)).toEqual(['odd']);
+});
+
 test('[SM-05] an item is fetched by its digests, checked and unpacked', async () => {
   const store = await open();
   const wanted = await publish();

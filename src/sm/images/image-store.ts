@@ -219,6 +219,9 @@ export class ImageStore {
         else await this.#fetcher.layer(descriptor, what, signal);
       }
       await this.#makeRoomForVersion(wanted);
+      for (const warning of documents.warnings) {
+        this.#options.logger.warn({ itemId: wanted.itemId, version: wanted.version }, `item configuration: ${warning}`);
+      }
       this.#record(wanted, documents, damage);
       return this.#toInstalled(wanted, documents);
     } catch (error) {

@@ -9,7 +9,7 @@ import {
   layerOrder,
   parseImageConfig,
   parseImageManifest,
-  parseItemConfig,
+  readItemConfig,
   stackLayers,
 } from '../../oci/index.ts';
 import type { InstalledItem } from '../model.ts';
@@ -24,6 +24,8 @@ export interface ItemDocuments {
   readonly manifest: ImageManifest;
   readonly imageConfig?: ImageConfig | undefined;
   readonly itemConfig?: ItemConfig | undefined;
+  /** What the author of the item configuration should know: keys that nobody reads. */
+  readonly warnings: readonly string[];
 }
 
 /** Reads one document; `what` is for errors. */
@@ -34,11 +36,12 @@ export async function readItemDocuments(wanted: WantedItem, read: ReadDocument):
   const name = `${wanted.itemId} ${wanted.version}`;
   const manifest = parseImageManifest(await read({ digest: wanted.manifestDigest, size: 0 }, `manifest of ${name}`));
   const { aosItemConfig, config, layers } = manifest;
-  const itemConfig = aosItemConfig && parseItemConfig(await read(aosItemConfig, `item configuration of ${name}`));
-  if (wanted.type === 'component') return { manifest, itemConfig };
+  const item = aosItemConfig && readItemConfig(await read(aosItemConfig, `item configuration of ${name}`));
+  const [itemConfig, warnings] = [item?.value, item?.warnings ?? []];
+  if (wanted.type === 'component') return { manifest, itemConfig, warnings };
   const imageConfig = parseImageConfig(await read(config, `image configuration of ${name}`));
   checkDiffIds(imageConfig, layers.length);
-  return { manifest, itemConfig, imageConfig };
+  return { manifest, itemConfig, imageConfig, warnings };
 }
 
 /** Digests of the documents. */

@@ -147,6 +147,15 @@ export class InstanceRunner {
         gate.setPending([instance.info.ident], false);
       }),
     );
+    await this.#takeDownFailed(waiting, signal);
+  }
+
+  /** What did not come to run, and will not by itself, needs no network. */
+  async #takeDownFailed(started: readonly ReadyInstance[], signal: AbortSignal): Promise<void> {
+    const ids = started
+      .filter(({ info, runtime }) => this.hasFailed(info) && !runtime.holds(instanceId(info.ident)))
+      .map(({ info }) => instanceId(info.ident));
+    if (ids.length > 0) await this.attempt('stop networks', () => this.#options.networks.stop(ids, signal));
   }
 
   async #startWhenReady(

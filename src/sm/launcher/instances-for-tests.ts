@@ -120,6 +120,8 @@ export class Host {
   readonly reboots: (readonly string[])[] = [];
   readonly removedItems: string[] = [];
   readonly released: string[] = [];
+  /** Ids of instances whose networks were taken down. */
+  readonly networksStopped: string[] = [];
   /** Ids of instances that the runtime was told to forget. */
   readonly forgotten: string[] = [];
   readonly secrets = new Map<string, string>();
@@ -200,6 +202,7 @@ export class Host {
           this.containers.delete(id);
           this.log.push(`stop ${info.ident.itemId} ${info.version}`);
         }),
+      holds: (id) => this.containers.has(id),
       forget: (id) => void this.forgotten.push(id),
       onChange: (listener) => {
         this.#listeners.push(listener);
@@ -234,7 +237,7 @@ export class Host {
               ]),
             ),
         ),
-      stop: () => mortal.act(() => undefined),
+      stop: (ids) => mortal.act(() => void this.networksStopped.push(...ids)),
       release: (idents) =>
         mortal.act(() => {
           for (const ident of idents) {

@@ -156,6 +156,19 @@ describe('a request of the CM', () => {
     expect(host.rows().all()).toEqual([]);
   });
 
+  test('[SM-33] what cannot start fails with its reason and loses its network; the others keep theirs', async () => {
+    const host = new Host();
+    const launcher = await started(host);
+    const [good, bad] = [anInstance('good'), anInstance('bad')];
+    host.failing.set('start bad', new AosError('runtime', 'crun cannot start the container: no such file'));
+    const statuses = await update(launcher, [good, bad]);
+    expect(states(statuses)).toEqual({ good: 'active', bad: 'failed' });
+    expect(statuses.find(({ state }) => state === 'failed')?.error?.message).toContain('no such file');
+    expect(host.networksStopped).toEqual([instanceId(bad.ident)]);
+    host.failing.clear();
+    expect(states(await update(launcher, [good, bad]))).toEqual({ good: 'active', bad: 'active' });
+  });
+
   test('a network that could not be given back is given back at the next start', async () => {
     const host = new Host();
     const launcher = await started(host);

@@ -62,6 +62,11 @@ export interface Runtime {
   start(request: StartRequest, signal: AbortSignal): Promise<void>;
   /** By instance id; `notFound` when nothing of it is there. */
   stop(id: string, signal: AbortSignal): Promise<void>;
+  /**
+   * Something of the instance runs, or will be started again by this runtime without being asked. What failed to start and
+   * is not held has nothing left on the node, and its network is taken down.
+   */
+  holds(id: string): boolean;
   /** The instance is gone for good: what is remembered of it goes too. */
   forget(id: string): void;
   /** Exits, restarts and probes, as they happen. */

@@ -202,6 +202,11 @@ export class ContainerRuntime {
     }
   }
 
+  /** Something of it runs, or will be started again by this runtime. */
+  holds(id: string): boolean {
+    return this.#instances.get(id)?.isHeld ?? false;
+  }
+
   /** The instance is gone for good: what is remembered of it goes too. */
   forget(id: string): void {
     this.#options.store.forget(id);

@@ -62,6 +62,8 @@ describe('limits', () => {
     const { error, crash } = world.changes.find(({ state }) => state === 'failed')!;
     expect(error).toEqual({ aosCode: 1, exitCode: 137, message: `out of memory (limit ${ramLimit})` });
     expect(crash?.outOfMemory).toBe(true);
+    // conmon notes it in a file where it stands.
+    expect(existsSync('oom')).toBe(false);
   });
 
   test('[SM-23] processes and open files are limited', async () => {

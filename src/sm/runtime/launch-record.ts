@@ -9,8 +9,16 @@ const SIGTERM = 15;
 /** A stop may not be held up longer (spec/decisions.md 5.4). */
 const MAX_STOP_TIMEOUT_MS = 60_000;
 
-/** Throws `invalidArgument` naming a probe or a stop signal that means nothing. */
+/** Throws `invalidArgument` naming a probe or a stop signal that means nothing, or a user that no service may be. */
 export function launchRecord({ info, item, network }: StartRequest, defaultStopTimeoutMs: number): LaunchRecord {
+  // A CM that assigned none leaves zeros, which are root.
+  if (info.uid === 0 || info.gid === 0) {
+    const { uid, gid } = info;
+    throw new AosError(
+      'invalidArgument',
+      `${instanceName(info.ident)} has no user of its own: expected a user and a group above 0, found ${uid} and ${gid}`,
+    );
+  }
   const config = itemConfigOf(item);
   const stopSignal = item.imageConfig?.config.stopSignal;
   const signal = stopSignal === undefined || stopSignal === '' ? SIGTERM : parseSignal(stopSignal);

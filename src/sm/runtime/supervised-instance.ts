@@ -76,6 +76,8 @@ export class SupervisedInstance {
   /** What the live probe found, when that is why the present run ends. */
   #finding: string | undefined;
   #supervision: Promise<void> = Promise.resolve();
+  /** Nothing of it runs, and nothing starts it again but a new start. */
+  #isOver = false;
   #stopping: Promise<void> | undefined;
 
   constructor(parts: InstanceParts, bundle: Bundle, record: LaunchRecord, logFile: string) {
@@ -90,6 +92,11 @@ export class SupervisedInstance {
 
   get state(): InstanceState {
     return this.#state;
+  }
+
+  /** Something of it runs, or will be started again without a new start. */
+  get isHeld(): boolean {
+    return !this.#isOver;
   }
 
   get record(): LaunchRecord {
@@ -176,7 +183,7 @@ export class SupervisedInstance {
     } catch (error) {
       const aos = asAosError(error);
       if (this.#over.signal.aborted) this.#ready.reject(aos);
-      else this.#fail(aos, `it could not be started: ${aos.message}`);
+      else await this.#endUnstarted(aos);
       return;
     }
     await this.#supervise(run, false);
@@ -306,6 +313,7 @@ export class SupervisedInstance {
       if (decision.do === 'giveUp') {
         this.#remember(exit.status, cause.message, exit.uptimeMs, 'gave up');
         await this.#removeContainer();
+        this.#isOver = true;
         this.#fail(giveUpError(decision.restarts, cause), `${because}; ${decision.because}`, crash);
         return undefined;
       }
@@ -326,12 +334,30 @@ export class SupervisedInstance {
     }
   }
 
+  /** A start that failed: whoever hears of it finds nothing of the instance on the host. */
+  async #endUnstarted(error: AosError): Promise<void> {
+    try {
+      await this.#giveBack(AbortSignal.timeout(AFTER_KILL_MS));
+    } catch (other) {
+      this.#parts.logger.warn({ id: this.id, error: asAosError(other).message }, 'remains of a failed start stay');
+    }
+    this.#isOver = true;
+    this.#fail(error, `it could not be started: ${error.message}`);
+  }
+
   /** A probe that failed: what runs is ended. */
   async #endFailed(error: AosError): Promise<void> {
     this.#remember(-1, error.message, 0, 'not restarted');
     this.#run?.close();
     await this.#removeContainer();
+    this.#isOver = true;
     this.#fail(error, error.message);
+  }
+
+  async #giveBack(bound: AbortSignal): Promise<void> {
+    await this.#parts.roots.remove(this.id, this.bundle.dir, bound);
+    // Only then: what is still mounted must not be emptied.
+    await this.bundle.remove();
   }
 
   /** Gives back the cgroup and the runtime's record; the bundle stays for who asks why. */
@@ -346,7 +372,7 @@ export class SupervisedInstance {
   async #stop(signal: AbortSignal): Promise<void> {
     this.#over.abort(new AosError('canceled', 'it is being stopped'));
     await this.#supervision;
-    const { cgroups, engine, roots, clock, endSlots } = this.#parts;
+    const { cgroups, engine, clock, endSlots } = this.#parts;
     const errors: AosError[] = [];
     const attempt = async (work: () => Promise<void>) => {
       try {
@@ -363,11 +389,7 @@ export class SupervisedInstance {
     });
     this.#run?.close();
     await attempt(() => endSlots.use(() => engine.remove(this.id, bound), bound));
-    await attempt(async () => {
-      await roots.remove(this.id, this.bundle.dir, bound);
-      // Only then: what is still mounted must not be emptied.
-      await this.bundle.remove();
-    });
+    await attempt(() => this.#giveBack(bound));
     const [error] = errors;
     if (error) {
       this.#fail(error, `it could not be stopped: ${error.message}`);
