@@ -1,0 +1,150 @@
+/** Partitions: files, loop devices where the host has them, and the one in memory. */
+import { execFileSync } from 'node:child_process';
+import { mkdir, mkdtemp, rm, truncate, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { FakePartition } from './fake-partition.ts';
+import { HostPartition } from './host-partition.ts';
+import { deviceNames, findDevice, parseExport, partitionPlace } from './locate.ts';
+import { partitionSuite, SUITE_BYTES } from './partition.suite.ts';
+
+const isRoot = process.getuid?.() === 0;
+const signal = new AbortController().signal;
+
+partitionSuite('FakePartition', async () => ({
+  partition: new FakePartition('slot', Buffer.alloc(SUITE_BYTES)),
+  close: () => undefined,
+}));
+
+/** A file of the size, with a file system when asked. */
+async function makeFile(directory: string, name = 'slot'): Promise<string> {
+  const path = join(directory, name);
+  await writeFile(path, '');
+  await truncate(path, SUITE_BYTES);
+  return path;
+}
+
+partitionSuite('HostPartition of a file', async () => {
+  const directory = await mkdtemp(join(tmpdir(), 'aos-slot-'));
+  return {
+    partition: new HostPartition(await makeFile(directory), join(directory, 'mnt')),
+    close: () => rm(directory, { recursive: true, force: true }),
+  };
+});
+
+const attach = (path: string): string =>
+  execFileSync('losetup', ['--find', '--show', path], { encoding: 'utf8' }).trim();
+const hasLoop = isRoot && canAttach();
+
+function canAttach(): boolean {
+  try {
+    execFileSync('losetup', ['--find'], { stdio: 'pipe' });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+if (hasLoop) {
+  partitionSuite('HostPartition of a loop device', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'aos-slot-'));
+    const device = attach(await makeFile(directory));
+    return {
+      partition: new HostPartition(device, join(directory, 'mnt')),
+      close: async () => {
+        execFileSync('losetup', ['--detach', device]);
+        await rm(directory, { recursive: true, force: true });
+      },
+    };
+  });
+}
+
+describe.runIf(hasLoop)('the file system of a partition', () => {
+  let directory: string;
+  let path: string;
+  beforeEach(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'aos-slot-'));
+    await mkdir(join(directory, 'files', 'aos'), { recursive: true });
+    await writeFile(join(directory, 'files', 'aos', 'version'), 'VERSION = "1.2.3"\n');
+    path = await makeFile(directory);
+    execFileSync('mkfs.ext4', ['-q', '-O', '^has_journal', '-d', join(directory, 'files'), path], { stdio: 'pipe' });
+  });
+  afterEach(() => rm(directory, { recursive: true, force: true }));
+
+  test('[SM-44] a file in it is read, and nothing stays mounted', async () => {
+    const partition = new HostPartition(path, join(directory, 'mnt'));
+    expect(await partition.readText('aos/version', signal)).toBe('VERSION = "1.2.3"\n');
+    await expect(partition.readText('aos/missing', signal)).rejects.toMatchObject({ code: 'notFound' });
+    expect(execFileSync('cat', ['/proc/self/mountinfo'], { encoding: 'utf8' })).not.toContain(directory);
+  });
+
+  test('[SM-44] what is no file system says so', async () => {
+    const partition = new HostPartition(await makeFile(directory, 'empty'), join(directory, 'mnt'));
+    await expect(partition.readText('aos/version', signal)).rejects.toThrow(/cannot look into .*empty/);
+  });
+
+  test('[SM-44] a partition that is mounted is not written', async () => {
+    const device = attach(path);
+    const mountPoint = join(directory, 'used');
+    await mkdir(mountPoint);
+    execFileSync('mount', ['-o', 'ro', device, mountPoint]);
+    try {
+      const partition = new HostPartition(device, join(directory, 'mnt'));
+      expect(await partition.whyBusy()).toBe(`${device} is mounted at ${mountPoint}`);
+      const written = partition.write(
+        (async function* () {
+          yield Buffer.from('x');
+        })(),
+        signal,
+      );
+      await expect(written).rejects.toMatchObject({ code: 'wrongState' });
+    } finally {
+      execFileSync('umount', [mountPoint]);
+      execFileSync('losetup', ['--detach', device]);
+    }
+  });
+});
+
+describe('finding partitions', () => {
+  test('[SM-44] full names stay, others follow the device of the root file system', () => {
+    expect(deviceNames(['/dev/vda1', 'PARTLABEL=b'], '', 'quiet')).toEqual(['/dev/vda1', 'PARTLABEL=b']);
+    expect(deviceNames(['1', '2'], 'auto', 'quiet root=/dev/mmcblk0p13 ro')).toEqual([
+      '/dev/mmcblk0p1',
+      '/dev/mmcblk0p2',
+    ]);
+    expect(deviceNames(['1', 'LABEL=b'], 'auto', 'root=/dev/vda3')).toEqual(['/dev/vda1', 'LABEL=b']);
+    expect(() => deviceNames(['1', '2'], 'auto', 'root=PARTUUID=x')).toThrow(/found "PARTUUID=x"; name the partitions/);
+    expect(() => deviceNames(['1', '2'], 'auto', 'quiet')).toThrow(/found nothing/);
+  });
+
+  test('[SM-44] what is not there is named', async () => {
+    await expect(findDevice('/dev/no-such-slot', signal)).rejects.toThrow(/there is no partition \/dev\/no-such-slot/);
+    await expect(findDevice('PARTLABEL=no such slot', signal)).rejects.toThrow(
+      /no partition .* PARTLABEL=no such slot/,
+    );
+    await expect(new HostPartition('/dev/no-such-slot', '/nowhere').sizeBytes()).rejects.toMatchObject({
+      code: 'notFound',
+    });
+  });
+
+  test('[SM-44] blkid is understood', () => {
+    const output = 'DEVNAME=/dev/vda1\nLABEL=boot\\ a\nPART_ENTRY_UUID=ABC\n\nBAD\n';
+    expect([...parseExport(output)]).toEqual([
+      ['DEVNAME', '/dev/vda1'],
+      ['LABEL', 'boot a'],
+      ['PART_ENTRY_UUID', 'ABC'],
+    ]);
+  });
+
+  test.runIf(hasLoop)('[SM-44] a disk without a partition table has no slots', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'aos-slot-'));
+    const device = attach(await makeFile(directory));
+    try {
+      await expect(partitionPlace(device, signal)).rejects.toThrow();
+    } finally {
+      execFileSync('losetup', ['--detach', device]);
+      await rm(directory, { recursive: true, force: true });
+    }
+  });
+});
