@@ -18,7 +18,9 @@ export function connectModules(modules: Modules, iam: IamClient): void {
   link.setOpening(async () => status.open());
   link.onConnection((connected) => status.connectionChanged(connected));
   link.onConnection((connected) => controller.setCloudConnected(connected));
-  link.handle('desiredStatus', (message, { refused }) => updates.accept(message, refused));
+  link.handle('desiredStatus', (message, { refused, createdAt }) =>
+    updates.accept(message, refused, createdAt === undefined ? undefined : { source: 'cloud', createdAt }),
+  );
   link.handle('stateAcceptance', (message) => storage.accept(message));
   link.handle('updateState', (message) => storage.update(message));
   link.handle('overrideEnvVars', (message) => launcher.setOverrides(overridesOf(message)));

@@ -95,6 +95,7 @@ async function start(life: Life, config: CmConfig, { iam, server }: Identity, mo
   life.use('provisioning', modules.provisioning).start();
   life.use('status', modules.status);
   life.use('updates', modules.updates).start();
+  await modules.bundles.start();
   // Ids, addresses and checksums are handed out by updates: after each, the copy knows what runs.
   const copy = life.use('database-copy', modules.databaseCopy);
   modules.updates.watch(({ state }) => {

@@ -4,11 +4,20 @@ import type { DatabaseSync } from 'node:sqlite';
 import { type Logger, systemClock } from '../core/index.ts';
 import type { BlobUrls } from '../protocol/index.ts';
 import { DatabaseCopy, parseCertificates } from '../storage/index.ts';
+import { BundleDesk } from './bundles/index.ts';
 import { CertificateRenewal, NodeProvisioning } from './certificates/index.ts';
 import type { CmConfig } from './config.ts';
 import type { EventLog } from './events/index.ts';
 import type { Identity } from './identity.ts';
-import { advertisedHost, CloudBlobSource, downloadAlert, openImages, parseFileServerUrl } from './images/index.ts';
+import {
+  advertisedHost,
+  CloudBlobSource,
+  downloadAlert,
+  hostDisk,
+  openImages,
+  parseFileServerUrl,
+  SpaceKeeper,
+} from './images/index.ts';
 import { InstanceIds, InstanceStore, Launcher, readSystemIds } from './launcher/index.ts';
 import { CloudLink, SqliteOutboxStore } from './link/index.ts';
 import { HostsFile, NetworkManager, NetworkService, NetworkStore } from './networks/index.ts';
@@ -61,11 +70,23 @@ export async function makeModules(ground: Ground, { credentials, iam, orders, se
   const nodes = new NodeDirectory({ logger, smConnectionTimeoutMs: config.nodeInfoProvider.smConnectionTimeout });
   const files = parseFileServerUrl(config.fileServerUrl);
   const blobHost = () => advertisedHost(files.host, nodes.nodes().length > 1, server.names);
+  const room = new SpaceKeeper(hostDisk, () => images.evictOldest());
+  const bundles = new BundleDesk({
+    directory: join(config.imageManager.downloadPath, 'bundles'),
+    systemId,
+    roots,
+    updates: () => updates,
+    reserve: (path, bytes) => room.reserve(path, bytes),
+    clock,
+    logger,
+  });
   const images = await openImages({
     database,
     installPath: config.imageManager.installPath,
     downloadPath: config.imageManager.downloadPath,
-    source: new CloudBlobSource((request, abort) => link.request(request, abort) as Promise<BlobUrls>, clock, logger),
+    source: bundles.source(
+      new CloudBlobSource((request, abort) => link.request(request, abort) as Promise<BlobUrls>, clock, logger),
+    ),
     updateItemTtlMs: config.imageManager.updateItemTtl,
     removeOutdatedPeriodMs: config.imageManager.removeOutdatedPeriod,
     trust: () => trustOf(updates.desired ?? NOTHING_DESIRED, roots, clock.now()),
@@ -179,6 +200,7 @@ export async function makeModules(ground: Ground, { credentials, iam, orders, se
     logger,
   });
   return {
+    bundles,
     link,
     nodes,
     images,

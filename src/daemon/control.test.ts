@@ -3,9 +3,9 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { AosError } from '../core/index.ts';
-import { askControl, type ControlHandler, ControlServer, followControl } from './control.ts';
+import { askControl, type ControlHandlers, ControlServer, followControl, uploadControl } from './control.ts';
 
 let directory: string;
 let socket: string;
@@ -21,7 +21,7 @@ afterEach(async () => {
   await rm(directory, { recursive: true });
 });
 
-async function serve(handlers: Readonly<Record<string, ControlHandler>>): Promise<void> {
+async function serve(handlers: ControlHandlers): Promise<void> {
   server = await ControlServer.open(socket, handlers);
 }
 
@@ -123,4 +123,69 @@ test('a listener that does not read holds up the source, and costs no memory', a
 test('nobody listening is told in words', async () => {
   await expect(all(followControl(socket, '/x', {}, stop))).rejects.toMatchObject({ code: 'notFound' });
   await expect(askControl(socket, '/x')).rejects.toThrow(/is it running/);
+});
+
+describe('an upload', () => {
+  async function* pieces(count: number, onPiece: () => void = () => undefined) {
+    for (let index = 0; index < count; index += 1) {
+      onPiece();
+      yield Buffer.alloc(64 * 1024, index);
+    }
+  }
+
+  test('comes piece by piece, larger than any body, and is answered at its end', async () => {
+    await serve({
+      '/take': {
+        upload: async (source) => {
+          let bytes = 0;
+          for await (const chunk of source) bytes += chunk.length;
+          return { bytes };
+        },
+      },
+    });
+    expect(await uploadControl(socket, '/take', pieces(400), stop)).toEqual({ bytes: 400 * 64 * 1024 });
+  });
+
+  test('that is refused early is not sent to its end, and the refusal is read', async () => {
+    await serve({
+      '/take': {
+        upload: async (source) => {
+          for await (const _ of source) throw new AosError('invalidChecksum', 'it is damaged');
+        },
+      },
+    });
+    let sent = 0;
+    const many = pieces(1_000_000, () => {
+      sent += 1;
+    });
+    await expect(uploadControl(socket, '/take', many, stop)).rejects.toMatchObject({
+      code: 'invalidChecksum',
+      message: 'it is damaged',
+    });
+    expect(sent).toBeLessThan(1_000_000);
+  });
+
+  test('that cannot be read throws what its source says; the daemon sees the sender go', async () => {
+    const begun = Promise.withResolvers<void>();
+    const end = Promise.withResolvers<string>();
+    await serve({
+      '/take': {
+        upload: async (source, signal) => {
+          signal.addEventListener('abort', () => end.resolve('gone'));
+          for await (const _ of source) begun.resolve();
+        },
+      },
+    });
+    async function* broken() {
+      yield Buffer.from('some');
+      await begun.promise;
+      throw new AosError('runtime', 'the stick was pulled out');
+    }
+    await expect(uploadControl(socket, '/take', broken(), stop)).rejects.toThrow('the stick was pulled out');
+    expect(await end.promise).toBe('gone');
+  });
+
+  test('finds no daemon', async () => {
+    await expect(uploadControl(socket, '/take', pieces(3), stop)).rejects.toMatchObject({ code: 'notFound' });
+  });
 });

@@ -31,6 +31,14 @@ const MAX_STREAM_LINE_BYTES = 1024 * 1024;
  */
 export type ControlHandler = (body: unknown, signal: AbortSignal) => unknown | Promise<unknown>;
 
+/** Takes a body of any size as it comes, no faster than it is read; answers once. `signal` aborts when the sender is gone. */
+export interface ControlUpload {
+  readonly upload: (source: AsyncIterable<Buffer>, signal: AbortSignal) => Promise<unknown>;
+}
+
+/** What a daemon answers, by path. */
+export type ControlHandlers = Readonly<Record<string, ControlHandler | ControlUpload>>;
+
 /** One line of a stream: a value, or the error that ended it. */
 type StreamLine = { readonly value: unknown } | { readonly error: ErrorInfo };
 
@@ -45,7 +53,7 @@ export class ControlServer {
   }
 
   /** Handlers by path, for example `/status`. A stale socket of a dead process is replaced. */
-  static async open(path: string, handlers: Readonly<Record<string, ControlHandler>>): Promise<ControlServer> {
+  static async open(path: string, handlers: ControlHandlers): Promise<ControlServer> {
     await mkdir(dirname(path), { recursive: true, mode: 0o755 });
     await rm(path, { force: true });
     const server = createServer((incoming, response) => {
@@ -54,7 +62,11 @@ export class ControlServer {
       const answer = async () => {
         const handler = handlers[incoming.url ?? ''];
         if (!handler) throw new AosError('notSupported', `this daemon does not answer ${incoming.url}`);
-        const value = await handler(await readBody(incoming), gone.signal);
+        const value =
+          'upload' in handler
+            ? // Whoever breaks off reading still wants to answer, on the same connection.
+              await handler.upload(incoming.iterator({ destroyOnReturn: false }), gone.signal)
+            : await handler(await readBody(incoming), gone.signal);
         if (isAsyncIterable(value)) await sendStream(response, value, gone.signal);
         else response.setHeader('content-type', 'application/json').end(JSON.stringify(value ?? null));
       };
@@ -150,6 +162,46 @@ export async function askControl<T>(socketPath: string, path: string, body?: unk
   const answer = parseJson(text, `the answer on ${socketPath}`);
   if (status === 200) return answer as T;
   throw errorIn(answer, status);
+}
+
+/**
+ * Sends a stream of bytes to a daemon's control socket, and answers what it says; it may say so before it has read all.
+ * Throws the daemon's own error, what the source throws, `notFound` when no daemon listens.
+ */
+export async function uploadControl<T>(
+  socketPath: string,
+  path: string,
+  source: AsyncIterable<Uint8Array>,
+  signal: AbortSignal,
+): Promise<T> {
+  const outgoing = request({ socketPath, path, method: 'POST', agent: false, signal });
+  const answered = (once(outgoing, 'response') as Promise<[IncomingMessage]>).then(
+    ([response]) => ({ response }),
+    (error: unknown) => ({ error }),
+  );
+  try {
+    let outcome: Awaited<typeof answered> | undefined;
+    answered.then((settled) => {
+      outcome = settled;
+    });
+    for await (const chunk of source) {
+      if (outcome) break;
+      if (!outgoing.write(chunk)) await Promise.race([answered, once(outgoing, 'drain').catch(() => undefined)]);
+    }
+    if (!outcome) outgoing.end();
+    const settled = await answered;
+    if ('error' in settled) throw settled.error;
+    const { response } = settled;
+    let text = '';
+    for await (const chunk of response.setEncoding('utf8') as AsyncIterable<string>) text += chunk;
+    const answer = parseJson(text, `the answer on ${socketPath}`);
+    if (response.statusCode === 200) return answer as T;
+    throw errorIn(answer, response.statusCode ?? 0);
+  } catch (error) {
+    throw error instanceof AosError ? error : socketError(error, socketPath);
+  } finally {
+    outgoing.destroy();
+  }
 }
 
 /** What a daemon said instead of an answer. */

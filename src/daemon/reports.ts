@@ -152,6 +152,17 @@ export interface PlannedInstance {
   readonly notChosen: readonly { readonly nodeId: string; readonly runtimeId?: string; readonly because: string }[];
 }
 
+/** Answer of aos-cm to `/bundle/apply`. */
+export interface BundleReport {
+  /** Digest of its list: the name of the bundle. */
+  readonly bundle: string;
+  readonly createdAt: string;
+  /** `as it is`: the unit is as the bundle says, or on its way to it. */
+  readonly outcome: 'accepted' | 'as it is';
+  /** What shall be on the unit. */
+  readonly items: readonly PlannedItem[];
+}
+
 /** Answer of aos-cm to `/why`: the chain of reasons for the present state of something, first causes first. */
 export interface WhyReport {
   readonly kind: 'instance' | 'item' | 'node' | 'update';

@@ -1,6 +1,7 @@
 /** Messages between the unit and the cloud: the schema is the type (spec/cloud-protocol.md). */
 export * from './alerts.ts';
 export * from './blobs.ts';
+export * from './bundle.ts';
 export * from './certificates.ts';
 export * from './desired-status.ts';
 export * from './env-vars.ts';

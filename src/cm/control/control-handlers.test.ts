@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { ErrorInfo, ItemState } from '../../core/index.ts';
-import { systemClock } from '../../core/index.ts';
+import { AosError, systemClock } from '../../core/index.ts';
 import type { PlanReport, UnitReport, WhyReport } from '../../daemon/index.ts';
 import type { DesiredStatus } from '../../protocol/index.ts';
 import type { DecisionEvent, EventFilter } from '../events/index.ts';
@@ -89,12 +89,27 @@ function opened(): void {
     },
     launcher: unit.launcher,
     networks: { instances: () => [] },
+    bundles: {
+      open: () => {
+        throw new AosError('invalidArgument', 'the file is no bundle for a unit');
+      },
+      apply: async (source) => {
+        let bytes = 0;
+        for await (const chunk of source) bytes += chunk.length;
+        return { bundle: `${bytes} bytes`, createdAt: '', outcome: 'accepted', items: [] };
+      },
+    },
   };
   desk.open(facts);
 }
 
-const ask = async <T>(path: string, body?: unknown) =>
-  (await desk.handlers()[path]!(body, new AbortController().signal)) as T;
+const ask = async <T>(path: string, body?: unknown) => {
+  const handler = desk.handlers()[path]!;
+  const { signal } = new AbortController();
+  return (
+    'upload' in handler ? await handler.upload(body as AsyncIterable<Buffer>, signal) : await handler(body, signal)
+  ) as T;
+};
 const plan = (status: Partial<DesiredStatus>) => ask<PlanReport>('/plan', status);
 const why = (name: string) => ask<WhyReport>('/why', { name });
 const told = ({ reasons }: WhyReport) => reasons.map(({ what, because }) => (because ? `${what}: ${because}` : what));
@@ -289,4 +304,18 @@ test('before IAM has answered the status says what the CM waits for, and questio
   await expect(ask('/plan', {})).rejects.toThrow('it waits for IAM at localhost:8090');
   opened();
   expect(await ask<UnitReport>('/status')).toMatchObject({ systemId: 'unit' });
+});
+
+test('[P-12] a bundle goes to its desk as it streams; its head alone is planned like a desired status', async () => {
+  async function* pieces() {
+    yield Buffer.from('one');
+    yield Buffer.from('two');
+  }
+  desk.waitFor('IAM at localhost:8090 does not answer');
+  await expect(ask('/bundle/apply', pieces())).rejects.toThrow('it waits for IAM at localhost:8090');
+  opened();
+  expect(await ask('/bundle/apply', pieces())).toMatchObject({ bundle: '6 bytes', outcome: 'accepted' });
+  const head = { manifest: Buffer.from('{}').toString('base64'), signature: '' };
+  await expect(ask('/bundle/plan', head)).rejects.toThrow('no bundle for a unit');
+  await expect(ask('/bundle/plan', { ...head, manifest: '%' })).rejects.toThrow(/manifest: expected the list.*base64/);
 });

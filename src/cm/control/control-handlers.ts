@@ -1,8 +1,9 @@
 /** What the control socket of the CM answers. */
 import { z } from 'zod';
 import { AosError, type Clock, isObject, readDocument } from '../../core/index.ts';
-import type { ControlHandler, NetworkReport, PlanReport, UnitReport, WhyReport } from '../../daemon/index.ts';
+import type { ControlHandlers, NetworkReport, PlanReport, UnitReport, WhyReport } from '../../daemon/index.ts';
 import { decodeCloudMessage, PROTOCOL_VERSION } from '../../protocol/index.ts';
+import type { BundleDesk } from '../bundles/index.ts';
 import type { EventLog } from '../events/index.ts';
 import type { Launcher } from '../launcher/index.ts';
 import type { NetworkInstance, NetworkManager } from '../networks/index.ts';
@@ -21,6 +22,10 @@ const EventQuery = z
   .default({});
 
 const WhyQuery = z.object({ name: z.string('expected the name of an instance, an item or a node, or "update"') });
+const Head = z.object({
+  manifest: z.base64('expected the list of a bundle in base64'),
+  signature: z.base64('expected the signature of a bundle in base64'),
+});
 const Unlock = z.object({ owner: z.string('expected the name of the owner') });
 const Start = z.object({ kind: z.enum(['sota', 'fota'], 'expected "sota" or "fota"').default('sota') });
 
@@ -34,6 +39,7 @@ export interface ControlFacts {
   readonly gate: Pick<UpdateGate, 'waitsBecause' | 'locks' | 'lock' | 'unlock' | 'release'>;
   readonly launcher: Pick<Launcher, 'explain' | 'statuses'>;
   readonly networks: Pick<NetworkManager, 'instances'>;
+  readonly bundles: Pick<BundleDesk, 'open' | 'apply'>;
 }
 
 /** Answers from the first moment on: while the CM waits for IAM, what it waits for. */
@@ -56,13 +62,19 @@ export class ControlDesk {
     this.#facts = facts;
   }
 
-  handlers(): Readonly<Record<string, ControlHandler>> {
+  handlers(): ControlHandlers {
     return {
       '/status': () => this.status(),
       '/events': (body) => this.#events.list(read(EventQuery, body)),
       '/events/follow': (body, signal) => this.#events.follow(read(EventQuery, body), signal),
       '/networks': () => this.#opened().networks.instances().map(networkReport),
-      '/plan': (body) => this.#plan(body),
+      '/plan': (body) => this.#plan(readDesired(body)),
+      '/bundle/plan': (body) => {
+        const { manifest, signature } = read(Head, body);
+        const bytes = { manifest: Buffer.from(manifest, 'base64'), signature: Buffer.from(signature, 'base64') };
+        return this.#plan({ message: this.#opened().bundles.open(bytes).desired, refused: [] });
+      },
+      '/bundle/apply': { upload: async (source, signal) => this.#opened().bundles.apply(source, signal) },
       '/why': (body) => this.#why(read(WhyQuery, body).name),
       '/update/lock': (body) => lockReport(this.#opened().gate.lock(read(LockRequest, body))),
       '/update/unlock': (body) => this.#opened().gate.unlock(read(Unlock, body).owner),
@@ -116,9 +128,8 @@ export class ControlDesk {
     };
   }
 
-  async #plan(body: unknown): Promise<PlanReport> {
+  async #plan({ message, refused }: ReturnType<typeof readDesired>): Promise<PlanReport> {
     const { updates, launcher, sources } = this.#opened();
-    const { message, refused } = readDesired(body);
     const { wanted, decision, requests } = updates.consider(message, refused);
     return planReport({
       wanted,

@@ -10,3 +10,4 @@ export type { ItemDocuments, ManifestDocuments } from './item-documents.ts';
 export { IMAGE_TABLES } from './item-rows.ts';
 export * from './open-images.ts';
 export type { WantedItem } from './plan-items.ts';
+export { hostDisk, SpaceKeeper } from './space.ts';

@@ -27,6 +27,8 @@ export interface SendOptions {
 /** What a handler may want to know beside the message. */
 export interface Received {
   readonly txn: string;
+  /** When the cloud made it, by its own clock; undefined when its header does not say so. */
+  readonly createdAt?: string | undefined;
   /** Entries that were left out of the message because they are bad. */
   readonly refused: readonly RefusedEntry[];
 }

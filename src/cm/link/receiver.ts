@@ -1,6 +1,13 @@
 /** What happens with a frame of the cloud (spec/cloud-protocol.md 6, 10; spec/decisions.md C-14 … C-17). */
 import { asAosError, type Logger } from '../../core/index.ts';
-import { type CloudMessage, decodeCloudMessage, type Envelope, type Nack, peekTxn } from '../../protocol/index.ts';
+import {
+  type CloudMessage,
+  decodeCloudMessage,
+  type Envelope,
+  type Nack,
+  normalizeTime,
+  peekTxn,
+} from '../../protocol/index.ts';
 import type { Inbox, RecentTransactions } from './inbox.ts';
 import type { LinkNumbers } from './model.ts';
 import type { Outbox } from './outbox.ts';
@@ -75,7 +82,7 @@ export class Receiver {
     if (warnings.length > 0) logger.debug({ ...about, warnings }, 'unknown members are ignored');
     const answer = requests.answer(data);
     if (answer === 'late') logger.debug(about, 'an answer came too late');
-    if (answer === 'none' && !inbox.deliver(data, { txn, refused })) {
+    if (answer === 'none' && !inbox.deliver(data, { txn, refused, createdAt: normalizeTime(header.createdAt) })) {
       logger.warn(about, 'too many messages of this kind wait; the cloud must send it again');
       return undefined;
     }

@@ -15,6 +15,7 @@ import type {
 } from '../../protocol/index.ts';
 import { claimedTimeBounds, type SignatureTrust } from '../../storage/index.ts';
 import type { WantedItem } from '../images/index.ts';
+import type { Origin } from './origin.ts';
 import { type Refusals, withRefusals } from './refusals.ts';
 import { isSameContent, type RejectedItem } from './roll-back.ts';
 
@@ -29,6 +30,8 @@ export interface Desired {
   readonly certificateChains: readonly DesiredChain[];
   /** What was left out of the message because it is bad; what was said of it before stays in force. */
   readonly refusals?: Refusals | undefined;
+  /** Who said it, where that is known; no part of what is wanted. */
+  readonly origin?: Origin | undefined;
 }
 
 export const NOTHING_DESIRED: Desired = {

@@ -27,6 +27,7 @@ import type { InstanceStatus, ItemStatus, RunRequest } from '../model.ts';
 import { UPDATE } from '../numbers.ts';
 import { carryOutOrders, type OrderReports, type OrderTargets } from './carry-out-orders.ts';
 import { type Desired, mergeDesired, wantedItems } from './desired.ts';
+import { type Origin, whyBundleIsOld, whyIgnored } from './origin.ts';
 import { planUpdate, type UpdateFacts } from './plan-update.ts';
 import { kindsOf, type UpdateKind } from './release-rules.ts';
 import { isRollingBack, planRollBack, type RejectedItem, stillRejected, wantsRollback } from './roll-back.ts';
@@ -108,6 +109,8 @@ export class UpdateManager {
   #desired: Desired | undefined;
   #rejected: readonly RejectedItem[] = [];
   #error: AosError | undefined;
+  /** When the cloud last made a desired status, changed or not. Not stored: what is the same again is not written. */
+  #cloudSaid: string | undefined;
   readonly #watchers = new Set<(progress: UpdateProgress) => void>();
   /** Ends the present run in favour of a newer status. */
   #run = new AbortController();
@@ -188,13 +191,36 @@ export class UpdateManager {
     return { wanted, decision: this.#decide(wanted), requests };
   }
 
-  /** Takes a desired status. The same one again, when all is well, costs neither a write nor a process. */
-  accept(message: DesiredStatus, refused: readonly RefusedEntry[] = []): void {
+  /** Why a bundle is older than what the unit was told; undefined when it may be accepted. */
+  whyOld(bundle: Extract<Origin, { source: 'bundle' }>): string | undefined {
+    return whyBundleIsOld(bundle, this.#desired?.origin, this.#cloudSaid);
+  }
+
+  /**
+   * Takes a desired status. The same one again, when all is well, costs neither a write nor a process. `origin` says where
+   * it comes from, where that is known: a message that was made before the bundle in force is not obeyed.
+   */
+  accept(message: DesiredStatus, refused: readonly RefusedEntry[] = [], origin?: Origin): void {
     const { store, reports, events, logger } = this.#options;
-    const wanted = mergeDesired(message, this.#desired, refused);
+    if (origin?.source === 'cloud') {
+      const because = whyIgnored(origin, this.#desired?.origin);
+      if (because) {
+        events.record({
+          about: { kind: 'update', id: 'update' },
+          what: 'a desired status of the cloud is not obeyed',
+          because,
+        });
+        return;
+      }
+      if (origin.createdAt > (this.#cloudSaid ?? '')) this.#cloudSaid = origin.createdAt;
+    }
+    const wanted: Desired = { ...mergeDesired(message, this.#desired, refused), ...(origin && { origin }) };
+    const isOtherBundle = origin?.source === 'bundle' && !isDeepStrictEqual(origin, this.#desired?.origin);
     const hasNewRefusals = !isDeepStrictEqual(wanted.refusals, this.#desired?.refusals);
-    const decision = this.#decide(wanted);
-    if (decision.do === 'nothing' && !hasNewRefusals) {
+    const decision = this.#isFed(origin)
+      ? ({ do: 'start', because: 'a bundle brings what was being downloaded' } as const)
+      : this.#decide(wanted);
+    if (decision.do === 'nothing' && !hasNewRefusals && !isOtherBundle) {
       logger.debug({}, 'no update required');
       return;
     }
@@ -217,6 +243,11 @@ export class UpdateManager {
     this.#run.abort(new AosError('canceled', 'a newer desired status came'));
     this.#run = new AbortController();
     this.#wake?.();
+  }
+
+  /** A download that may wait for a cloud for ever begins anew when a bundle has its blobs. */
+  #isFed(origin: Origin | undefined): boolean {
+    return origin?.source === 'bundle' && this.#state === 'downloading';
   }
 
   #decide(wanted: Desired) {

@@ -1,0 +1,3 @@
+/** Bundles: updates without a cloud. */
+export { BundleDesk } from './bundle-desk.ts';
+export type { HeadBytes } from './open-head.ts';
