@@ -1,7 +1,7 @@
 /** Makes all modules of the CM and gives each what it needs; nothing starts here. */
 import { join } from 'node:path';
 import type { DatabaseSync } from 'node:sqlite';
-import { type Logger, systemClock } from '../core/index.ts';
+import { instanceKey, instanceName, type Logger, systemClock } from '../core/index.ts';
 import type { BlobUrls } from '../protocol/index.ts';
 import { DatabaseCopy, parseCertificates } from '../storage/index.ts';
 import { BundleDesk } from './bundles/index.ts';
@@ -22,7 +22,7 @@ import { InstanceIds, InstanceStore, Launcher, readSystemIds } from './launcher/
 import { CloudLink, SqliteOutboxStore } from './link/index.ts';
 import { HostsFile, NetworkManager, NetworkService, NetworkStore } from './networks/index.ts';
 import { NodeDirectory, SmController } from './nodes/index.ts';
-import { AlertReports, LogRequests, logUploader, MonitoringReports } from './reports/index.ts';
+import { AlertReports, LogRequests, logUploader, MonitoringReports, stateAlert } from './reports/index.ts';
 import { StatusReporter } from './status/index.ts';
 import { StateStore, StorageState } from './storage-state/index.ts';
 import { DATABASE_FILE } from './store.ts';
@@ -105,6 +105,15 @@ export async function makeModules(ground: Ground, { credentials, iam, orders, se
     stateDir: config.stateDir,
     quota: config.storage.quota,
     send: (message, options) => link.send(message, options),
+    onFault: (ident, because) => {
+      events.record({
+        about: { kind: 'instance', id: instanceName(ident) },
+        what: 'keeps its state to itself',
+        because,
+      });
+      const { version = '' } = launcher.statuses().find((one) => instanceKey(one.ident) === instanceKey(ident)) ?? {};
+      alerts.add(stateAlert(ident, version, because, clock.now()));
+    },
     logger,
   });
   const networks = new NetworkManager({

@@ -1,5 +1,5 @@
 /** Alerts of service managers in the words of the cloud (spec/cloud-protocol.md 8.8). Pure. */
-import { shortenMessage } from '../../core/index.ts';
+import { type InstanceIdent, shortenMessage } from '../../core/index.ts';
 import { type Alert, formatTime, instanceMembers } from '../../protocol/index.ts';
 import type { NodeAlert } from '../nodes/index.ts';
 import { REPORTS } from '../numbers.ts';
@@ -44,6 +44,12 @@ export function writeAlert({ nodeId, timestamp, content }: NodeAlert, now: Date)
       return { timestamp: at, tag: content.tag, ...instanceMembers(ident), version, message: alertText(message) };
     }
   }
+}
+
+/** Tells the cloud of an instance whose state it does not get (spec/cm.md 5.3). */
+export function stateAlert(ident: InstanceIdent, version: string, because: string, now: Date): Alert {
+  const message = alertText(`its state is not reported: ${because}`);
+  return { timestamp: formatTime(now), tag: 'updateItemInstanceAlert', ...instanceMembers(ident), version, message };
 }
 
 /** The text of an alert as the cloud takes it. */

@@ -26,9 +26,15 @@ export interface StateContent {
   readonly checksum: string;
 }
 
-/** Reads a state. Throws `outOfRange` when it is larger than `maxBytes`, `wrongState` when it is no plain file. */
+/**
+ * Reads a state. Throws `notFound` when it is gone, `outOfRange` when it is larger than `maxBytes`, `wrongState` when it is
+ * no plain file.
+ */
 export async function readState(path: string, maxBytes: number): Promise<StateContent> {
-  const content = await readOwnFile(path, maxBytes);
+  const content = await readOwnFile(path, maxBytes).catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    throw new AosError('notFound', `${path} is gone; the next start of the instance makes an empty one`);
+  });
   const checksum = stateChecksumOf(content);
   return isUtf8(content) ? { text: content.toString(), checksum } : { checksum };
 }
@@ -37,7 +43,8 @@ async function readOwnFile(path: string, maxBytes: number): Promise<Buffer> {
   const file = await openOwnFile(path, constants.O_RDONLY);
   try {
     const { size } = await file.stat();
-    if (size > maxBytes) throw new AosError('outOfRange', `the state has ${size} bytes, more than ${maxBytes}`);
+    if (size > maxBytes)
+      throw new AosError('outOfRange', `the state has ${size} bytes, more than its limit of ${maxBytes}`);
     return await file.readFile();
   } finally {
     await file.close();

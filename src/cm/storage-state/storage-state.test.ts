@@ -227,7 +227,8 @@ describe('states', () => {
   });
 
   test('[CM-106] a state that is larger than its limit is neither taken nor reported', async () => {
-    const storage = await start();
+    const told: string[] = [];
+    const storage = await start({ onFault: (_, because) => told.push(because) });
     await storage.prepare(REQUEST);
     await accepted(storage, 'old');
     const state = 'x'.repeat(2000);
@@ -235,7 +236,8 @@ describe('states', () => {
       storage.update({ messageType: 'updateState', ...NAMES, stateChecksum: stateChecksumOf(state), state }),
     ).rejects.toThrow('update state exceeds quota');
     await writeFile(statePath(), state);
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    await until(() => told.length > 0);
+    expect(told).toEqual(['the state has 2000 bytes, more than its limit of 1024']);
     expect(sent).toEqual([]);
     await writeState('small again');
     await until(() => sent.length > 0);
@@ -252,7 +254,11 @@ describe('states', () => {
     await writeFile(secret, 'of the system', { mode: 0o600 });
     const logs: string[] = [];
     const logger = { ...silentLogger, error: (fields: { error?: string }) => logs.push(fields.error ?? '') };
-    const storage = await start({ logger: logger as unknown as typeof silentLogger });
+    const told: string[] = [];
+    const storage = await start({
+      logger: logger as unknown as typeof silentLogger,
+      onFault: (_, because) => told.push(because),
+    });
     await storage.prepare(REQUEST);
     await accepted(storage, 'old');
     const before = await stat(secret);
@@ -263,6 +269,8 @@ describe('states', () => {
     const update = { messageType: 'updateState', ...NAMES, stateChecksum: stateChecksumOf(state), state } as const;
     await expect(storage.update(update)).rejects.toMatchObject({ code: 'wrongState' });
     await storage.release(IDENT);
+    // Seen twice, and news once.
+    expect(told).toEqual([expect.stringContaining(why)]);
     await expect(storage.prepare(REQUEST)).rejects.toThrow(why);
     expect(sent).toEqual([]);
     expect(await readFile(secret, 'utf8')).toBe('of the system');
@@ -286,11 +294,13 @@ describe('states', () => {
   });
 
   test('[CM-102] a state that vanishes is made again with the next start of its instance, and told', async () => {
-    const storage = await start();
+    const told: string[] = [];
+    const storage = await start({ onFault: (_, because) => told.push(because) });
     await storage.prepare(REQUEST);
     await accepted(storage, 'old');
     await rm(statePath());
     await storage.release(IDENT);
+    expect(told).toEqual([expect.stringMatching(/state\.dat is gone/)]);
     expect(sent).toEqual([]);
     await storage.prepare(REQUEST);
     expect(sent).toMatchObject([{ messageType: 'newState', state: '' }]);

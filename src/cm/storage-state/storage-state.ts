@@ -31,6 +31,8 @@ export interface StorageStateOptions {
   /** `storage.quota`: `auto` starts instances also where the file system knows no quotas (spec/decisions.md C-85). */
   readonly quota?: 'auto' | 'required' | 'off';
   readonly diskQuota?: DiskQuota;
+  /** Tells people of a state that cannot be read or told to the cloud; the same fault again is no news. */
+  readonly onFault?: (ident: InstanceIdent, because: string) => void;
   readonly logger: Logger;
   readonly clock?: Clock;
   readonly debounceMs?: number;
@@ -62,6 +64,8 @@ export class StorageState {
   /** One thing at a time per instance. */
   readonly #work = new Map<string, Promise<unknown>>();
   readonly #listeners = new Set<(ident: InstanceIdent, checksum: string) => void>();
+  /** What was wrong with a state when it was looked at last. */
+  readonly #faults = new Map<string, string>();
   #hasWarnedOfQuotas = false;
 
   constructor(options: StorageStateOptions) {
@@ -79,10 +83,7 @@ export class StorageState {
       try {
         await this.#exclusively(row.ident, () => this.#watch(row));
       } catch (error) {
-        this.#logger.warn(
-          { instance: instanceName(row.ident), error: asAosError(error).message },
-          'a state is not watched',
-        );
+        this.#fault(row.ident, 'a state is not watched', error);
       }
     }
   }
@@ -147,10 +148,7 @@ export class StorageState {
       try {
         await this.#look(ident);
       } catch (error) {
-        this.#logger.warn(
-          { instance: instanceName(ident), error: asAosError(error).message },
-          'the last state of an instance was not reported',
-        );
+        this.#fault(ident, 'the last state of an instance was not reported', error);
       }
       this.#unwatch(ident);
       this.#prepared.delete(instanceKey(ident));
@@ -278,6 +276,7 @@ export class StorageState {
     const watched = this.#watched.get(instanceKey(ident));
     if (!row || !watched) return;
     const { text, checksum } = await readState(this.#statePath(ident), limitOf(row));
+    this.#faults.delete(instanceKey(ident));
     if (checksum === watched.current) return;
     watched.current = checksum;
     this.#tell(ident, checksum);
@@ -286,7 +285,8 @@ export class StorageState {
 
   #reportState(ident: InstanceIdent, stateChecksum: string, state: string | undefined): void {
     if (state === undefined) {
-      this.#logger.error({ instance: instanceName(ident) }, 'a state is not UTF-8 text and stays on the unit');
+      const because = new AosError('invalidArgument', 'its content is no UTF-8 text');
+      this.#fault(ident, 'a state stays on the unit', because);
       return;
     }
     this.#options.send(
@@ -345,12 +345,16 @@ export class StorageState {
   }
 
   #background(ident: InstanceIdent, work: () => Promise<void>): void {
-    this.#exclusively(ident, work).catch((error) =>
-      this.#logger.error(
-        { instance: instanceName(ident), error: asAosError(error).message },
-        'a state was not reported',
-      ),
-    );
+    this.#exclusively(ident, work).catch((error) => this.#fault(ident, 'a state was not reported', error));
+  }
+
+  #fault(ident: InstanceIdent, what: string, error: unknown): void {
+    const because = asAosError(error).message;
+    this.#logger.error({ instance: instanceName(ident), error: because }, what);
+    const key = instanceKey(ident);
+    if (this.#faults.get(key) === because) return;
+    this.#faults.set(key, because);
+    this.#options.onFault?.(ident, because);
   }
 }
 
