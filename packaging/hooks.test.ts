@@ -119,7 +119,7 @@ describe('the firewall of a provisioned node', () => {
     for (const name of [node, peer, gateway, beyond]) spawnSync('ip', ['netns', 'delete', name]);
   });
 
-  test('[O-02] closes IAM to the gateway and to what is beyond it, leaves ssh to the gateway and all to nodes of the link', () => {
+  test('[O-02] [X-15] closes IAM to the gateway and to what is beyond it, leaves ssh to the gateway and all to nodes of the link', () => {
     const everything = [22, 8089, 8090];
     expect(openPorts(gateway, '10.20.0.2')).toEqual(everything);
     expect(openPorts(gateway, 'fd20::2')).toEqual(everything);

@@ -46,7 +46,7 @@ async function sentences(words: readonly string[]): Promise<string[]> {
   return told.map((line) => (JSON.parse(line.replace(/^<\d>/, '')) as { msg: string }).msg);
 }
 
-test('[O-05] the level in /etc/default/aoscore reaches every daemon', async () => {
+test('[O-05] [X-06] the level in /etc/default/aoscore reaches every daemon', async () => {
   const defaults = await readFile(DEFAULTS, 'utf8');
   expect(parseEnvironment(defaults).get('AOS_LOG_LEVEL')).toBe('info');
   const environment = parseEnvironment(defaults.replace('AOS_LOG_LEVEL=info', 'AOS_LOG_LEVEL=debug'));

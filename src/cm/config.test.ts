@@ -14,7 +14,7 @@ test('the shipped configuration is read without a warning', async () => {
   expect(value.imageManager.updateItemTtl).toBe(30 * 86_400_000);
 });
 
-test('a configuration of the C++ implementation is read, its keys in any case', () => {
+test('[X-19] a configuration of the C++ implementation is read, its keys in any case', () => {
   const { value, warnings } = read({
     CACERT: 'ca.pem',
     workingdir: '/w',

@@ -106,8 +106,16 @@ export async function runDaemon(definition: DaemonDefinition, argv: readonly str
     process.exitCode = await checkDocument(definition, options.check, options.configPath);
     return;
   }
-  const settings = { name: definition.name, level: options.level, base: { name: definition.name } };
+  const settings = {
+    name: definition.name,
+    level: LEVELS[options.levelName] ?? 'info',
+    base: { name: definition.name },
+  };
   const logger = options.journal ? pino(settings, journalDestination()) : pino(settings);
+  if (!(options.levelName in LEVELS)) {
+    // No reason to stay down: a typing error in a setting of the host would stop the node.
+    logger.warn({ level: options.levelName }, `no such log level: ${options.levelName}; there is ${LEVEL_NAMES}`);
+  }
   const life = new Life(logger, (reason) => void stop(reason, 1));
   const stopTimeoutMs = definition.stopTimeoutMs ?? DEFAULT_STOP_TIMEOUT_MS;
 
@@ -201,12 +209,13 @@ const LEVELS: Readonly<Record<string, string>> = {
   debug: 'debug',
   trace: 'trace',
 };
+const LEVEL_NAMES = Object.keys(LEVELS).join(', ');
 
 function parseOptions(
   definition: DaemonDefinition,
   argv: readonly string[],
 ): DaemonOptions & {
-  readonly level: string;
+  readonly levelName: string;
   readonly journal: boolean;
   readonly reset: boolean;
   readonly check?: string;
@@ -215,7 +224,7 @@ function parseOptions(
     .version(definition.version, '--version')
     .helpOption('-h, --help')
     .option('-c, --config <file>', 'configuration file', definition.defaultConfigPath)
-    .option('-v, --verbose <level>', `log level: ${Object.keys(LEVELS).join(', ')}`, 'info')
+    .option('-v, --verbose <level>', `log level: ${LEVEL_NAMES}`, 'info')
     .option('-j, --journal', 'mark each line of the log with its priority, as the journal reads it');
   command.option('--check <kind>', `judge the file, run nothing: ${Object.keys(definition.checks).join(', ')}`);
   if (definition.hasProvisioningMode) {
@@ -238,6 +247,6 @@ function parseOptions(
     provisioning: values.provisioning ?? false,
     journal: values.journal ?? false,
     reset: values.reset ?? false,
-    level: LEVELS[values.verbose.toLowerCase()] ?? 'info',
+    levelName: values.verbose.toLowerCase(),
   };
 }

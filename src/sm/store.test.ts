@@ -30,7 +30,7 @@ describe('[SM-64] the database', () => {
     again.close();
   });
 
-  test('of an older version gets the tables of this one, and loses nothing', async () => {
+  test('[X-17] of an older version gets the tables of this one, and loses nothing', async () => {
     const old = new DatabaseSync(path());
     old.exec('CREATE TABLE former (value TEXT); INSERT INTO former VALUES (1)');
     old.close();

@@ -24,7 +24,7 @@ const read = (changes: object = {}) => {
   return { config: value, warnings };
 };
 
-test('keys in any case, null as absent, unknown keys reported', () => {
+test('[X-19] keys in any case, null as absent, unknown keys reported', () => {
   const { config, warnings } = read({
     CACERT: '/ca',
     certstorage: null,
