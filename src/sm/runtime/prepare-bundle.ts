@@ -2,9 +2,9 @@
 import { existsSync } from 'node:fs';
 import { chown, mkdir, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { asAosError, faultPoint, instanceId } from '../../core/index.ts';
-import type { InstanceInfo } from '../model.ts';
-import { findDevices, groupIds, type NodeResources } from '../resources/index.ts';
+import { AosError, asAosError, faultPoint, instanceId } from '../../core/index.ts';
+import type { InstanceInfo, OciMount } from '../model.ts';
+import { findDevices, groupIds, type NodeResource, type NodeResources } from '../resources/index.ts';
 import { buildOciConfig, type GrantedResources, itemConfigOf } from './build-oci-config.ts';
 import type { Bundle } from './bundle.ts';
 import { containerMounts, type DataDirectories, dataPaths } from './container-mounts.ts';
@@ -43,6 +43,7 @@ export async function prepareBundle(
       )
     ).flat(),
   };
+  for (const { resource } of found) checkSources(resource);
   const mounts = containerMounts({
     info,
     quotas,
@@ -78,6 +79,17 @@ export async function prepareBundle(
       annotations: parts.seccomp.annotations,
     }),
   );
+}
+
+/** Throws `notFound` for a file or directory of the node that is to be mounted and is not there. */
+function checkSources({ name, mounts }: NodeResource): void {
+  const isBind = ({ type, options }: OciMount) => type === 'bind' || options.some((option) => /^r?bind$/.test(option));
+  const missing = mounts.filter(isBind).find(({ source }) => !existsSync(source));
+  if (missing === undefined) return;
+  const { source, destination } = missing;
+  throw new AosError('notFound', `${source} for ${destination} is not on this node (resource "${name}")`, {
+    fields: { resource: name, source },
+  });
 }
 
 /** Names that the network does not already know. */

@@ -28,6 +28,7 @@ import type { Bundle } from './bundle.ts';
 import { ContainerRun, type RunEnd } from './container-run.ts';
 import { askToEnd, waitForEnd } from './end-container.ts';
 import { keepPreviousLog } from './instance-logs.ts';
+import { missingInterpreter } from './missing-interpreter.ts';
 import type { ContainerRoots, InstanceChange, LaunchRecord, RunningInstance } from './runtime-model.ts';
 import type { Slots } from './slots.ts';
 
@@ -183,7 +184,7 @@ export class SupervisedInstance {
     } catch (error) {
       const aos = asAosError(error);
       if (this.#over.signal.aborted) this.#ready.reject(aos);
-      else await this.#endUnstarted(aos);
+      else await this.#endForGood(aos, `it could not be started: ${aos.message}`);
       return;
     }
     await this.#supervise(run, false);
@@ -296,7 +297,7 @@ export class SupervisedInstance {
     const finding = this.#finding;
     const cause =
       finding === undefined
-        ? exitError(facts)
+        ? exitError({ ...facts, hint: missingInterpreter(this.bundle.dir, end.status) })
         : new AosError('failed', `live probe failed: ${finding}`, { exitCode: Math.max(end.status, 0) });
     const sentence = finding === undefined ? `its main process ended by itself: ${cause.message}` : cause.message;
     return this.#restart(cause, sentence, { status: end.status, uptimeMs, outOfMemory: facts.outOfMemory });
@@ -312,9 +313,7 @@ export class SupervisedInstance {
       const crash = { status: exit.status, outOfMemory: exit.outOfMemory, gaveUp: decision.do === 'giveUp' };
       if (decision.do === 'giveUp') {
         this.#remember(exit.status, cause.message, exit.uptimeMs, 'gave up');
-        await this.#removeContainer();
-        this.#isOver = true;
-        this.#fail(giveUpError(decision.restarts, cause), `${because}; ${decision.because}`, crash);
+        await this.#endForGood(giveUpError(decision.restarts, cause), `${because}; ${decision.because}`, crash);
         return undefined;
       }
       this.#remember(exit.status, cause.message, exit.uptimeMs, 'restart');
@@ -334,24 +333,23 @@ export class SupervisedInstance {
     }
   }
 
-  /** A start that failed: whoever hears of it finds nothing of the instance on the host. */
-  async #endUnstarted(error: AosError): Promise<void> {
-    try {
-      await this.#giveBack(AbortSignal.timeout(AFTER_KILL_MS));
-    } catch (other) {
-      this.#parts.logger.warn({ id: this.id, error: asAosError(other).message }, 'remains of a failed start stay');
-    }
-    this.#isOver = true;
-    this.#fail(error, `it could not be started: ${error.message}`);
-  }
-
   /** A probe that failed: what runs is ended. */
   async #endFailed(error: AosError): Promise<void> {
     this.#remember(-1, error.message, 0, 'not restarted');
     this.#run?.close();
+    await this.#endForGood(error, error.message);
+  }
+
+  /** It failed, and nothing will start it again by itself: whoever hears of it finds nothing of it on the host. */
+  async #endForGood(error: AosError, because: string, crash?: InstanceChange['crash']): Promise<void> {
     await this.#removeContainer();
+    try {
+      await this.#giveBack(AbortSignal.timeout(AFTER_KILL_MS));
+    } catch (other) {
+      this.#parts.logger.warn({ id: this.id, error: asAosError(other).message }, 'remains of a failed instance stay');
+    }
     this.#isOver = true;
-    this.#fail(error, error.message);
+    this.#fail(error, because, crash);
   }
 
   async #giveBack(bound: AbortSignal): Promise<void> {
@@ -360,7 +358,7 @@ export class SupervisedInstance {
     await this.bundle.remove();
   }
 
-  /** Gives back the cgroup and the runtime's record; the bundle stays for who asks why. */
+  /** Gives back the cgroup and the runtime's record. */
   async #removeContainer(): Promise<void> {
     try {
       await this.#parts.engine.remove(this.id, AbortSignal.timeout(AFTER_KILL_MS));

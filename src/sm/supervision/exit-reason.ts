@@ -7,17 +7,20 @@ export interface ExitFacts {
   readonly outOfMemory: boolean;
   /** Bytes; absent: no limit of its own. */
   readonly ramLimit?: number | undefined;
+  /** What explains the exit code better than its number. */
+  readonly hint?: string | undefined;
 }
 
 const MAX_SIGNAL = 64;
 const SIGKILL = 9;
 
-/** `exit code 3`, `killed by signal 9`, `out of memory (limit 33554432)`. */
-export function exitReason({ status, outOfMemory, ramLimit }: ExitFacts): string {
+/** `exit code 3`, `killed by signal 9`, `out of memory (limit 33554432)`, `/app needs /bin/bash, which is not there`. */
+export function exitReason({ status, outOfMemory, ramLimit, hint }: ExitFacts): string {
   // The kernel kills one process of the cgroup: only if that was the first one, memory is why the instance ended.
   if (outOfMemory && status === 128 + SIGKILL) {
     return ramLimit === undefined ? 'out of memory' : `out of memory (limit ${ramLimit})`;
   }
+  if (hint !== undefined) return hint;
   if (status < 0) return 'exit code unknown';
   const signal = status - 128;
   return signal > 0 && signal <= MAX_SIGNAL ? `killed by signal ${signal}` : `exit code ${status}`;
