@@ -95,6 +95,11 @@ export class CloudClient {
     return this.#json<T>(await this.#send(method, path, body), path);
   }
 
+  /** An answer of any size, to be read as it comes. */
+  receive(method: 'POST', path: string, value: unknown): Promise<Readable> {
+    return this.#send(method, path, { contentType: 'application/json', content: JSON.stringify(value) });
+  }
+
   /** True when the resource is there. */
   async exists(path: string): Promise<boolean> {
     try {

@@ -1,9 +1,9 @@
 /** What every command gets: where to ask, how to answer. */
 import { dirname, join } from 'node:path';
 import { AosError } from '../core/index.ts';
-import { askControl, followControl } from '../daemon/index.ts';
+import { askControl, followControl, uploadControl } from '../daemon/index.ts';
 import { CloudClient } from './cloud-client.ts';
-import { UNREACHABLE } from './exit-codes.ts';
+import { EXIT, UNREACHABLE } from './exit-codes.ts';
 import type { Output } from './output.ts';
 import { DEFAULT_SOCKET, type Profile } from './profile.ts';
 
@@ -22,6 +22,8 @@ export class Context {
   readonly output: Output;
   readonly signal: AbortSignal;
   readonly namesUnit: boolean;
+  /** Of the process, for a command that has an answer and yet did not go well. */
+  exitCode: number = EXIT.done;
   readonly #options: ContextOptions;
   readonly #profile: Profile;
   #cloud: CloudClient | undefined;
@@ -65,6 +67,15 @@ export class Context {
 
   /** Asks the local CM. */
   readonly askLocal = <T>(path: string, body?: unknown): Promise<T> => this.askDaemon<T>('cm', path, body);
+
+  /** Sends a stream of bytes to the local CM; ends with Ctrl-C. */
+  async uploadLocal<T>(path: string, source: AsyncIterable<Uint8Array>): Promise<T> {
+    try {
+      return await uploadControl<T>(this.socketOf('cm'), path, source, this.signal);
+    } catch (error) {
+      throw unreachable('cm', error);
+    }
+  }
 
   /** Asks the local IAM. */
   readonly askIam = <T>(path: string, body?: unknown): Promise<T> => this.askDaemon<T>('iam', path, body);

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { formatTable, type Output, printRows } from './output.ts';
+import { formatTable, type Output, PLAIN, printRows } from './output.ts';
 
 const rows = [
   { name: 'mosquitto', state: 'active', error: undefined },
@@ -25,7 +25,14 @@ test('a table without rows says so', () => {
 
 test('programs get the rows themselves as JSON', () => {
   const lines: string[] = [];
-  const output: Output = { json: true, line: (text) => lines.push(text), note: () => undefined };
+  const output: Output = {
+    json: true,
+    line: (text) => lines.push(text),
+    note: () => undefined,
+    page: () => undefined,
+    progress: () => undefined,
+    ...PLAIN,
+  };
   printRows(output, rows, columns);
   expect(JSON.parse(lines.join(''))).toEqual([
     { name: 'mosquitto', state: 'active' },

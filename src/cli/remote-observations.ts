@@ -59,7 +59,7 @@ export async function remoteTop(context: Context, isOnce: boolean): Promise<void
     const measured = await cloud.get<Measured[]>(`${unitPath(context)}/monitoring`);
     if (output.json)
       output.line(JSON.stringify(measured.map(({ series, samples }) => ({ series, ...samples.at(-1) }))));
-    else for (const line of formatTable(measured, USAGE)) output.line(line);
+    else for (const line of formatTable(measured, USAGE, output)) output.line(line);
   };
   if (isOnce) return show();
   const events = cloud.events(`${unitPath(context)}/events`, signal);

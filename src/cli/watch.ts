@@ -2,31 +2,44 @@
 import type { Command } from 'commander';
 import { systemClock } from '../core/index.ts';
 import type { Context } from './context.ts';
-import type { Output } from './output.ts';
+import type { Output, Style } from './output.ts';
 
 type Run = (action: (context: Context) => Promise<void>) => Promise<void>;
 
 /** How often a daemon of this node is asked. */
-const PERIOD_MS = 1_000;
-const CLEAR_SCREEN = '\u001b[2J\u001b[H';
+export const LOOK_PERIOD_MS = 1_000;
 
 /** Keeps what is printed. */
 class Page implements Output {
   readonly json: boolean;
+  readonly style: Style;
   readonly note: Output['note'];
+  readonly progress: Output['progress'];
+  readonly #output: Output;
   #text = '';
 
-  constructor({ json, note }: Output) {
-    this.json = json;
-    this.note = note;
+  constructor(output: Output) {
+    this.#output = output;
+    this.json = output.json;
+    this.style = output.style;
+    this.note = (text) => output.note(text);
+    this.progress = (text) => output.progress(text);
   }
 
   get text(): string {
     return this.#text;
   }
 
+  get width(): number | undefined {
+    return this.#output.width;
+  }
+
   line(text: string): void {
     this.#text += this.#text === '' ? text : `\n${text}`;
+  }
+
+  page(text: string): void {
+    this.line(text);
   }
 }
 
@@ -43,28 +56,33 @@ export function watchable(command: Command, run: Run, show: (context: Context) =
 }
 
 async function watch(context: Context, show: (context: Context) => Promise<void>): Promise<void> {
+  const { output } = context;
   let shown: string | undefined;
   for await (const _ of moments(context)) {
-    const page = new Page(context.output);
+    const page = new Page(output);
     await show(context.with({ output: page }));
     if (page.text === shown) continue;
     shown = page.text;
-    const isScreen = !page.json && process.stdout.isTTY;
-    context.output.line(page.json ? JSON.stringify(JSON.parse(shown)) : `${isScreen ? CLEAR_SCREEN : ''}${shown}`);
+    output.page(page.json ? JSON.stringify(JSON.parse(shown)) : shown);
   }
 }
 
 /** When to look: a cloud tells of news, a daemon of this node is asked now and then. */
 async function* moments(context: Context): AsyncGenerator<void> {
-  yield;
-  if (context.namesUnit) {
-    const events = context.cloud.events(`/api/units/${encodeURIComponent(context.unit)}/events`, context.signal);
-    for await (const _ of events) yield;
+  if (!context.namesUnit) {
+    yield* untilEnd(context.signal);
     return;
   }
-  while (!context.signal.aborted) {
-    // Ctrl-C ends the wait, which the loop sees.
-    await systemClock.sleep(PERIOD_MS, context.signal).catch(() => undefined);
-    if (!context.signal.aborted) yield;
+  yield;
+  const events = context.cloud.events(`/api/units/${encodeURIComponent(context.unit)}/events`, context.signal);
+  for await (const _ of events) yield;
+}
+
+/** Now, and again after each pause, until Ctrl-C. */
+export async function* untilEnd(signal: AbortSignal, periodMs = LOOK_PERIOD_MS): AsyncGenerator<void> {
+  while (!signal.aborted) {
+    yield;
+    // Ctrl-C ends the pause, which the loop sees.
+    await systemClock.sleep(periodMs, signal).catch(() => undefined);
   }
 }

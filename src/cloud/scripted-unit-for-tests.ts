@@ -26,6 +26,7 @@ export async function makeCsr(
   systemId: string,
   names: readonly string[] = [],
   kind: KeyKind = 'ec',
+  usages: readonly string[] = [x509.ExtendedKeyUsage.serverAuth, x509.ExtendedKeyUsage.clientAuth],
 ): Promise<{ readonly csr: string; readonly key: string }> {
   const keys = await generateKeys(kind);
   const csr = await x509.Pkcs10CertificateRequestGenerator.create({
@@ -37,7 +38,7 @@ export async function makeCsr(
         ? []
         : [
             new x509.SubjectAlternativeNameExtension(names.map((value) => ({ type: 'dns' as const, value }))),
-            new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth, x509.ExtendedKeyUsage.clientAuth]),
+            new x509.ExtendedKeyUsageExtension([...usages]),
           ],
   });
   return { csr: csr.toString('pem'), key: await exportKey(keys.privateKey) };

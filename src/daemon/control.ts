@@ -242,7 +242,17 @@ export async function* followControl<T>(
 
 function socketError(error: unknown, socketPath: string): AosError {
   const { code } = error as NodeJS.ErrnoException;
-  return code === 'ENOENT' || code === 'ECONNREFUSED'
-    ? new AosError('notFound', `no daemon listens on ${socketPath}; is it running?`, { cause: error })
-    : asAosError(error, error instanceof AosError ? undefined : `cannot ask ${socketPath}`);
+  if (code === 'ENOENT' || code === 'ECONNREFUSED') {
+    return new AosError('notFound', `no daemon listens on ${socketPath}; is it running?`, { cause: error });
+  }
+  if (code === 'EACCES' || code === 'EPERM') {
+    return new AosError(
+      'failed',
+      `${socketPath} is not open to this user; ask as root (sudo) or as a user of its group`,
+      {
+        cause: error,
+      },
+    );
+  }
+  return asAosError(error, error instanceof AosError ? undefined : `cannot ask ${socketPath}`);
 }

@@ -1,13 +1,11 @@
 import type { Command } from 'commander';
-import { systemClock } from '../../core/index.ts';
 import type { Context } from '../context.ts';
 import { formatTable } from '../output.ts';
 import { readable } from '../readable.ts';
 import { remoteAlerts } from '../remote-observations.ts';
+import { untilEnd } from '../watch.ts';
 
 type Run = (action: (context: Context) => Promise<void>) => Promise<void>;
-
-const PERIOD_MS = 1_000;
 
 interface Alert {
   readonly seq: number;
@@ -32,13 +30,11 @@ export function alertsCommand(program: Command, run: Run): void {
     .action((options: { readonly watch?: boolean }) =>
       run(async (context) => {
         if (context.namesUnit) return remoteAlerts(context);
-        let after = print(context, await context.askDaemon<Alert[]>('sm', '/alerts'), 0);
-        while (options.watch && !context.signal.aborted) {
-          // Ctrl-C ends the wait, which the loop sees.
-          await systemClock.sleep(PERIOD_MS, context.signal).catch(() => undefined);
-          if (context.signal.aborted) return;
-          const alerts = await context.askDaemon<Alert[]>('sm', '/alerts', { after });
-          if (alerts.length > 0) after = print(context, alerts, after);
+        let after: number | undefined;
+        for await (const _ of untilEnd(context.signal)) {
+          const alerts = await context.askDaemon<Alert[]>('sm', '/alerts', after === undefined ? undefined : { after });
+          if (after === undefined || alerts.length > 0) after = print(context, alerts, after ?? 0);
+          if (!options.watch) return;
         }
       }),
     );
@@ -47,6 +43,6 @@ export function alertsCommand(program: Command, run: Run): void {
 /** Answers the number of the newest one. */
 function print({ output }: Context, alerts: readonly Alert[], after: number): number {
   if (output.json) for (const alert of alerts) output.line(JSON.stringify(alert));
-  else for (const line of formatTable(alerts, COLUMNS)) output.line(line);
+  else for (const line of formatTable(alerts, COLUMNS, output)) output.line(line);
   return alerts.at(-1)?.seq ?? after;
 }

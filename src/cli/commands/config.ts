@@ -17,11 +17,12 @@ export function configCommand(program: Command, run: Run): void {
     .addOption(new Option('--kind <kind>', 'what the files are; default: by their names').choices(KINDS))
     .addHelpText('after', '\nA "unit" is a unit configuration, an "item" the item configuration of a service.')
     .action((files: string[], options: { readonly kind?: Kind }) =>
-      run(async ({ output }) => {
+      run(async (context) => {
+        const { output } = context;
         const reports = await Promise.all(files.map((file) => checkFile(file, options.kind ?? kindOf(file))));
         if (output.json) output.line(JSON.stringify(reports, null, 2));
         else for (const line of reports.flatMap(linesOf)) output.line(line);
-        if (reports.some(({ problem }) => problem !== undefined)) process.exitCode = EXIT.failed;
+        if (reports.some(({ problem }) => problem !== undefined)) context.exitCode = EXIT.failed;
       }),
     );
 }

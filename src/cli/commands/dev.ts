@@ -88,9 +88,12 @@ async function bring(
   const { id: itemId, version } = options;
   const { output, cloud, unit } = context;
   const quiet: Output = {
-    ...output,
+    json: output.json,
     line: () => undefined,
     note: (text) => /^waiting|%/.test(text) || output.note(text),
+    page: () => undefined,
+    progress: () => undefined,
+    style: output.style,
   };
   await publish(path, options, context.with({ output: quiet }));
   throwIfCanceled(context.signal);

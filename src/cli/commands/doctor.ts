@@ -3,6 +3,7 @@ import type { Context } from '../context.ts';
 import { diagnose, type Finding } from '../doctor/diagnose.ts';
 import { gatherFacts } from '../doctor/gather-facts.ts';
 import { EXIT } from '../exit-codes.ts';
+import type { Look } from '../output.ts';
 
 type Run = (action: (context: Context) => Promise<void>) => Promise<void>;
 
@@ -21,21 +22,22 @@ export function doctorCommand(program: Command, run: Run): void {
       run(async (context) => {
         const findings = diagnose(await gatherFacts(context, options.configDir));
         if (context.output.json) context.output.line(JSON.stringify(findings, null, 2));
-        else for (const line of linesOf(findings, options.all ?? false)) context.output.line(line);
-        if (findings.some(({ level }) => level === 'fault')) process.exitCode = EXIT.failed;
+        else for (const line of linesOf(findings, options.all ?? false, context.output)) context.output.line(line);
+        if (findings.some(({ level }) => level === 'fault')) context.exitCode = EXIT.failed;
       }),
     );
 }
 
 /** Faults first, each with its cure on a line of its own. */
-function linesOf(findings: readonly Finding[], all: boolean): string[] {
+function linesOf(findings: readonly Finding[], all: boolean, { style }: Look): string[] {
+  const marks = { ok: style.good(MARKS.ok), warning: style.warning(MARKS.warning), fault: style.bad(MARKS.fault) };
   const count = (level: Finding['level']) => findings.filter((finding) => finding.level === level).length;
   const shown = (['fault', 'warning', ...(all ? (['ok'] as const) : [])] as const).flatMap((level) =>
     findings.filter((finding) => finding.level === level),
   );
   return [
     ...shown.flatMap(({ check, level, found, cure }) => [
-      `${MARKS[level]}  ${check}: ${found}`,
+      `${marks[level]}  ${check}: ${found}`,
       ...(cure === undefined ? [] : [`      ${cure}`]),
     ]),
     ...(shown.length === 0 ? [] : ['']),

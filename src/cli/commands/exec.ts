@@ -45,7 +45,7 @@ async function exec(context: Context, instance: string, { command, tty }: ExecOp
   try {
     const child = spawn(file, args, { stdio: ['inherit', 'inherit', 'inherit', description] });
     const [code, signal] = (await once(child, 'exit')) as [number | null, NodeJS.Signals | null];
-    process.exitCode = code ?? SIGNAL_BASE + constants.signals[signal!];
+    context.exitCode = code ?? SIGNAL_BASE + constants.signals[signal!];
   } catch (error) {
     throw asAosError(error, `cannot run ${file}; aosctl exec needs root`);
   } finally {

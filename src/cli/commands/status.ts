@@ -3,7 +3,7 @@ import type { ErrorInfo } from '../../core/index.ts';
 import type { InstanceReport, ItemReport, NodeReport, UnitReport } from '../../daemon/index.ts';
 import { type CloudUnit, instancesOf, itemsOf, nodesOf } from '../cloud-views.ts';
 import type { Context } from '../context.ts';
-import { type Columns, formatTable, type Output, printResult, printRows } from '../output.ts';
+import { type Columns, formatTable, type Look, type Output, printResult, printRows, showState } from '../output.ts';
 import { watchable } from '../watch.ts';
 
 type Run = (action: (context: Context) => Promise<void>) => Promise<void>;
@@ -36,14 +36,14 @@ const INSTANCES: Columns<InstanceReport> = {
 };
 
 /** The tables below the head of a status. */
-function details(report: Pick<UnitReport, 'nodes' | 'items' | 'instances'>): string[] {
+function details(report: Pick<UnitReport, 'nodes' | 'items' | 'instances'>, look: Look): string[] {
   return [
     '',
-    ...formatTable(report.nodes, NODES),
+    ...formatTable(report.nodes, NODES, look),
     '',
-    ...formatTable(report.items, ITEMS),
+    ...formatTable(report.items, ITEMS, look),
     '',
-    ...formatTable(report.instances, INSTANCES),
+    ...formatTable(report.instances, INSTANCES, look),
   ];
 }
 
@@ -56,12 +56,12 @@ function printLocal(output: Output, report: UnitReport): void {
   }
   printResult(output, report, [
     `unit         ${report.systemId} (${report.unitModel})`,
-    `cloud        ${cloud.state} since ${cloud.since}${cloud.url ? `, ${cloud.url}` : ''}`,
+    `cloud        ${showState(cloud.state, output)} since ${cloud.since}${cloud.url ? `, ${cloud.url}` : ''}`,
     ...(cloud.lastError ? [`             last error: ${cloud.lastError}`] : []),
     `update       ${update.state} since ${update.since}`,
     ...(update.waitsFor === undefined ? [] : [`             waits: ${update.waitsFor}`]),
     `unit config  ${unitConfig.state}${unitConfig.version ? ` ${unitConfig.version}` : ''}${configError}`,
-    ...details(report),
+    ...details(report, output),
   ]);
 }
 
@@ -69,10 +69,10 @@ function printRemote(output: Output, unit: CloudUnit): void {
   const config = unit.unitConfig?.[0];
   printResult(output, unit, [
     `unit         ${unit.systemId}`,
-    `connection   ${unit.online ? 'online' : 'offline'}${unit.lastSeen ? `, last seen ${unit.lastSeen}` : ''}`,
+    `connection   ${showState(unit.online ? 'online' : 'offline', output)}${unit.lastSeen ? `, last seen ${unit.lastSeen}` : ''}`,
     `unit config  ${config ? `${config.state}${config.version ? ` ${config.version}` : ''}` : 'unknown'}`,
     `subjects     ${unit.subjects?.map((subject) => subject.codename ?? subject.id).join(', ') || '-'}`,
-    ...details({ nodes: nodesOf(unit), items: itemsOf(unit), instances: instancesOf(unit) }),
+    ...details({ nodes: nodesOf(unit), items: itemsOf(unit), instances: instancesOf(unit) }, output),
   ]);
 }
 

@@ -1,17 +1,13 @@
 /** What a node and its instances use: `aosctl top`, `aosctl networks`, `aosctl certs`. All of this node, without a cloud. */
 import type { Command } from 'commander';
-import { systemClock } from '../../core/index.ts';
 import type { NetworkReport, UsageReport } from '../../daemon/index.ts';
 import type { Context } from '../context.ts';
-import { type Columns, formatTable, printResult, printRows } from '../output.ts';
+import { type Columns, formatTable, printRows } from '../output.ts';
 import { remoteTop } from '../remote-observations.ts';
 import { type InstanceRate, usageRates } from '../usage-rates.ts';
-import { watchable } from '../watch.ts';
+import { untilEnd, watchable } from '../watch.ts';
 
 type Run = (action: (context: Context) => Promise<void>) => Promise<void>;
-
-const PERIOD_MS = 1_000;
-const CLEAR_SCREEN = '\u001b[2J\u001b[H';
 
 const INSTANCES: Columns<InstanceRate> = {
   instance: ({ itemId, subjectId, instance }) => `${itemId}/${subjectId}/${instance}`,
@@ -76,15 +72,13 @@ export function usageCommands(program: Command, run: Run): void {
 /** Two looks make a rate. */
 async function top(context: Context, isOnce: boolean): Promise<void> {
   const look = () => context.askDaemon<UsageReport>('sm', '/usage');
-  let before = await look();
-  do {
-    // Ctrl-C ends the wait, which is seen below.
-    await systemClock.sleep(PERIOD_MS, context.signal).catch(() => undefined);
-    if (context.signal.aborted) return;
+  let before: UsageReport | undefined;
+  for await (const _ of untilEnd(context.signal)) {
     const now = await look();
-    print(context, before, now);
+    if (before) print(context, before, now);
+    if (before && isOnce) return;
     before = now;
-  } while (!isOnce);
+  }
 }
 
 function print({ output }: Context, before: UsageReport, now: UsageReport): void {
@@ -96,14 +90,15 @@ function print({ output }: Context, before: UsageReport, now: UsageReport): void
   const partitions = now.node.partitions.map(
     ({ name, usedBytes, totalBytes }) => `${name} ${part(usedBytes, totalBytes)}`,
   );
-  printResult(output, undefined, [
-    `${process.stdout.isTTY ? CLEAR_SCREEN : ''}node ${now.node.nodeId}  ${now.at}`,
+  const lines = [
+    `node ${now.node.nodeId}  ${now.at}`,
     `cpu ${node.cpuPercent.toFixed(1)} % (${Math.round(node.dmips)} of ${now.node.maxDmips} DMIPS)  ` +
       `memory ${mib(now.node.ramBytes)} (${part(now.node.ramBytes, now.node.totalRamBytes)})`,
     ...(partitions.length > 0 ? [`partitions ${partitions.join(', ')}`] : []),
     '',
-    ...formatTable(instances, INSTANCES),
-  ]);
+    ...formatTable(instances, INSTANCES, output),
+  ];
+  output.page(lines.join('\n'));
 }
 
 const part = (used: number, total: number): string => (total > 0 ? `${((100 * used) / total).toFixed(0)} %` : '-');

@@ -1,7 +1,8 @@
-import { readFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
-import { asAosError, parseJson } from '../../core/index.ts';
+import { asAosError, isAosError, parseJson } from '../../core/index.ts';
 import type { PlannedInstance, PlanReport, WhyReport } from '../../daemon/index.ts';
+import { readBundleHead } from '../bundle/read-head.ts';
 import type { Context } from '../context.ts';
 import { printResult } from '../output.ts';
 
@@ -45,12 +46,15 @@ function planLines({ decision, because, download, remove, refused, instances }: 
   ];
 }
 
-function readDesired(file: string | undefined): object {
-  if (file === undefined) return {};
+/** What would come of a file: a bundle, or a desired status as JSON. */
+async function planOf(file: string | undefined, context: Context): Promise<PlanReport> {
+  if (file === undefined) return context.askLocal('/plan', {});
+  const head = await readBundleHead(file);
+  if (head) return context.askLocal('/bundle/plan', head);
   try {
-    return parseJson(readFileSync(file, 'utf8'), file) as object;
+    return await context.askLocal('/plan', parseJson(await readFile(file, 'utf8'), file));
   } catch (error) {
-    throw asAosError(error, `cannot read the desired status ${file}`);
+    throw isAosError(error) ? error : asAosError(error, `cannot read the desired status ${file}`);
   }
 }
 
@@ -68,11 +72,11 @@ export function whyCommands(program: Command, run: Run): void {
   program
     .command('plan [desired]')
     .description(
-      'what would come of a desired status (JSON file); nothing is changed. Without a file: of the present one',
+      'what would come of a desired status (JSON file) or a bundle; nothing is changed. Without a file: of the present one',
     )
     .action((file: string | undefined) =>
       run(async (context) => {
-        const report = await context.askLocal<PlanReport>('/plan', readDesired(file));
+        const report = await planOf(file, context);
         printResult(context.output, report, planLines(report));
       }),
     );

@@ -108,6 +108,7 @@ export const ACCESS: readonly AccessRow[] = [
     'POST /api/campaigns',
     'POST /api/campaigns/:campaign/advance',
     'POST /api/campaigns/:campaign/stop',
+    'POST /api/bundles',
   ),
   // People.
   ...rows(EVERYBODY, 'GET /api/openapi.json', 'GET /api/me', 'POST /api/login-tokens'),

@@ -37,7 +37,7 @@ describe('an authority', () => {
   test('keeps its keys to itself', async () => {
     await open();
     const keys = (await readdir(directory)).filter((name) => name.endsWith('-key.pem'));
-    expect(keys).toHaveLength(5);
+    expect(keys).toHaveLength(6);
     for (const name of keys) expect((await stat(join(directory, name))).mode & 0o077).toBe(0);
   });
 

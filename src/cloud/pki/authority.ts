@@ -48,6 +48,13 @@ export interface BlobSigner {
   readonly certificates: readonly { readonly fingerprint: string; readonly der: Buffer }[];
 }
 
+/** What signs bundles (docs/decisions/0014-bundles.md). */
+export interface BundleSigner {
+  readonly key: KeyObject;
+  /** DER: the signing certificate, then intermediates. */
+  readonly certificates: readonly Buffer[];
+}
+
 export interface IssuedCertificate {
   readonly fingerprint: string;
   /** Lower-case hex. */
@@ -70,6 +77,7 @@ export class Authority {
   readonly server: Credential;
   readonly operator: Credential;
   readonly signer: BlobSigner;
+  readonly bundleSigner: BundleSigner;
   readonly #unitCa: Issuer;
   readonly #unitCaPem: string;
   readonly #options: AuthorityOptions;
@@ -78,7 +86,7 @@ export class Authority {
     options: AuthorityOptions,
     rootPem: string,
     unitCa: Issuer,
-    parts: { readonly server: Credential; readonly operator: Credential; readonly signer: Credential },
+    parts: Readonly<Record<'server' | 'operator' | 'signer' | 'bundleSigner', Credential>>,
   ) {
     this.#options = options;
     this.rootPem = rootPem;
@@ -93,6 +101,10 @@ export class Authority {
       chainName: `items-${fingerprintOf(leaf.raw).slice(0, 16)}`,
       key: createPrivateKey(parts.signer.key),
       certificates: certificates.map((der) => ({ der, fingerprint: fingerprintOf(der) })),
+    };
+    this.bundleSigner = {
+      key: createPrivateKey(parts.bundleSigner.key),
+      certificates: [new X509Certificate(parts.bundleSigner.chain).raw, Buffer.from(unitCa.certificate.rawData)],
     };
   }
 
@@ -127,8 +139,13 @@ export class Authority {
     const signer = await files.leaf('signer', 'rsa', unitCa, {
       subject: [{ CN: ['item signer'] }, { O: [ORGANISATION] }],
     });
+    // Of its own, since only its certificate says that it may: whatever else this authority signs cannot sign bundles.
+    const bundleSigner = await files.leaf('bundle-signer', 'rsa', unitCa, {
+      subject: [{ CN: ['bundle signer'] }, { O: [ORGANISATION] }],
+      extensions: [new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.codeSigning])],
+    });
     const rootPem = pemOf(root.certificate);
-    return new Authority(options, rootPem, unitCa, { server, operator, signer });
+    return new Authority(options, rootPem, unitCa, { server, operator, signer, bundleSigner });
   }
 
   /** A certificate for a person or program, with a new key that is kept nowhere. */
@@ -200,6 +217,10 @@ async function readCsr(pem: string, what: string): Promise<x509.Pkcs10Certificat
     throw new AosError('invalidArgument', `${what} cannot be read: ${asAosError(error).message}`, { cause: error });
   }
   if (!signed) throw new AosError('invalidArgument', `${what} is not signed by its own key`);
+  const usages = csr.getExtension('2.5.29.37');
+  if (usages && new x509.ExtendedKeyUsageExtension(usages.rawData).usages.includes(x509.ExtendedKeyUsage.codeSigning)) {
+    throw new AosError('invalidArgument', `${what} asks for code signing, which is for bundles of this cloud alone`);
+  }
   return csr;
 }
 

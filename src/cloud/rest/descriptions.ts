@@ -9,6 +9,8 @@ export interface CallDescription {
   readonly query?: Readonly<Record<string, z.ZodType>>;
   /** The answer is a stream of server-sent events. */
   readonly isStream?: boolean;
+  /** The answer is this, not JSON. */
+  readonly answer?: string;
   /** The body is bytes, or JSON of any shape. */
   readonly body?: 'bytes' | 'any';
 }
@@ -126,6 +128,10 @@ export const DESCRIPTIONS: Readonly<Record<string, CallDescription>> = {
   'POST /api/campaigns': call('Brings a version to one unit set after the other'),
   'POST /api/campaigns/:campaign/advance': call('Begins the next stage now'),
   'POST /api/campaigns/:campaign/stop': call('Stops a campaign; units keep what they have'),
+  'POST /api/bundles': {
+    summary: 'What units are to become and the blobs for it, signed, in a file for "aosctl apply"',
+    answer: 'application/x-tar',
+  },
 
   'GET /api/me': call('Who asks'),
   'POST /api/login-tokens': call('An address that lets one browser in, once'),

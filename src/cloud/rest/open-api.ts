@@ -37,7 +37,7 @@ export function describeApi(operations: readonly Operation[]): unknown {
 }
 
 function describeOperation({ method, pattern, roles, body, description }: Operation): unknown {
-  const { summary, query = {}, isStream } = description;
+  const { summary, query = {}, isStream, answer = 'application/json' } = description;
   const names = [...pattern.matchAll(/:(\w+)/g)].map((match) => match[1]!);
   return {
     operationId: `${method.toLowerCase()}${pattern.replace(/^\/api/, '').replace(/\W+/g, '_')}`,
@@ -53,7 +53,7 @@ function describeOperation({ method, pattern, roles, body, description }: Operat
     responses: {
       '2XX': {
         description: 'done',
-        ...(method !== 'HEAD' && { content: { [isStream ? 'text/event-stream' : 'application/json']: {} } }),
+        ...(method !== 'HEAD' && { content: { [isStream ? 'text/event-stream' : answer]: {} } }),
       },
       '401': refusal('nobody that this cloud knows'),
       '403': refusal(`for ${roles.join(', ')} only`),

@@ -7,6 +7,7 @@ import { sendJson, sendProblem, statusOf } from '../http/problem.ts';
 import { RateLimiter } from '../http/rate-limiter.ts';
 import { webListener } from '../web/web-server.ts';
 import { actorOf } from './authenticate.ts';
+import { bundleRoutes } from './bundle-routes.ts';
 import { campaignRoutes } from './campaign-routes.ts';
 import { deploymentRoutes } from './deployment-routes.ts';
 import { DESCRIPTIONS } from './descriptions.ts';
@@ -41,6 +42,7 @@ export function restListener(parts: RestParts): RequestListener {
   fleetRoutes(router, parts);
   campaignRoutes(router, parts);
   userRoutes(router, parts);
+  bundleRoutes(router, parts);
   testRoutes(router, parts);
   let description: unknown;
   router.on('GET', '/api/openapi.json', () => {

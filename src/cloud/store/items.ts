@@ -199,6 +199,15 @@ export class ItemStore {
       .get(digest, JSON.stringify(itemIds)) as BlobRow | undefined;
   }
 
+  /** All blobs of these item versions, each once. */
+  blobsOf(items: readonly Pick<PublishedItem, 'id' | 'version'>[]): BlobRow[] {
+    const ofItem = this.#database.prepare(
+      `SELECT blobs.* FROM blobs JOIN itemBlobs USING (digest) WHERE itemId = ? AND version = ? ORDER BY digest`,
+    );
+    const rows = items.flatMap(({ id, version }) => ofItem.all(id, version) as unknown as BlobRow[]);
+    return [...new Map(rows.map((row) => [row.digest, row])).values()];
+  }
+
   addChain(chain: SigningChain): void {
     this.#database
       .prepare('INSERT OR IGNORE INTO chains (name, certificates) VALUES (?, ?)')

@@ -1,7 +1,7 @@
 /** The links of all units, and what goes out on them. */
 import type { WebSocket } from 'ws';
 import { AosError, asAosError, type Logger } from '../../core/index.ts';
-import type { CloudMessage } from '../../protocol/index.ts';
+import type { CloudMessage, DesiredStatus } from '../../protocol/index.ts';
 import { wantedConfig, wantedOn } from '../domain/facts.ts';
 import type { Stores } from '../store/open-stores.ts';
 import { nodesToChange, planDesiredStatus } from './desired-status.ts';
@@ -160,7 +160,25 @@ export class Fleet {
 
   /** Sends the desired status again, changed or not. Throws `wrongState` when the unit is offline. */
   resendDesired(systemId: string): string {
-    return this.send(systemId, this.#plan(systemId));
+    return this.send(systemId, this.desiredOf(systemId));
+  }
+
+  /** What the unit is to become, as it would be told now. */
+  desiredOf(systemId: string): DesiredStatus {
+    const { stores } = this.#parts;
+    const { items, units } = stores;
+    const wanted = wantedOn(stores, systemId);
+    const versions = new Map(wanted.map(({ itemId, version }) => [itemId, version]));
+    const published = [...versions].map(([itemId, version]) => items.get(itemId, version));
+    const config = wantedConfig(stores, systemId);
+    return planDesiredStatus({
+      deployments: wanted,
+      subjects: stores.subjects.ofUnit(systemId),
+      items: published,
+      wishes: { ...units.wishes(systemId), ...(config && { unitConfig: config.config }) },
+      picture: units.picture(systemId),
+      chains: items.chainsOf(published),
+    });
   }
 
   close(systemId: string, reason: string): void {
@@ -196,7 +214,7 @@ export class Fleet {
     if (!link.opened || !link.desiredIsOld || link.desiredInFlight || link.session.closed) return;
     link.desiredIsOld = false;
     link.desiredInFlight = true;
-    const { acknowledged } = link.session.send(this.#plan(systemId));
+    const { acknowledged } = link.session.send(this.desiredOf(systemId));
     this.#parts.events.publish(systemId, 'desired');
     acknowledged.then(
       () => {
@@ -223,23 +241,6 @@ export class Fleet {
     const { envVars } = this.#parts.stores.units.wishes(systemId);
     if (envVars === undefined || link.session.closed) return;
     link.session.send({ messageType: 'overrideEnvVars', items: envVars } as CloudMessage);
-  }
-
-  #plan(systemId: string) {
-    const { stores } = this.#parts;
-    const { items, units } = stores;
-    const wanted = wantedOn(stores, systemId);
-    const versions = new Map(wanted.map(({ itemId, version }) => [itemId, version]));
-    const published = [...versions].map(([itemId, version]) => items.get(itemId, version));
-    const config = wantedConfig(stores, systemId);
-    return planDesiredStatus({
-      deployments: wanted,
-      subjects: stores.subjects.ofUnit(systemId),
-      items: published,
-      wishes: { ...units.wishes(systemId), ...(config && { unitConfig: config.config }) },
-      picture: units.picture(systemId),
-      chains: items.chainsOf(published),
-    });
   }
 
   #seen(systemId: string): void {

@@ -1,0 +1,94 @@
+/** Makes bundles for units without a link (spec/beyond.md P-12, docs/decisions/0014-bundles.md). */
+import { randomUUID, sign } from 'node:crypto';
+import type { Writable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { type Pack, pack } from 'tar-stream';
+import { AosError, parseDigest } from '../../core/index.ts';
+import {
+  BUNDLE_ENTRIES,
+  BUNDLE_FORMAT,
+  BUNDLE_LIMITS,
+  BUNDLE_VERSION,
+  type DesiredStatus,
+  encodeEnvelope,
+  formatTime,
+} from '../../protocol/index.ts';
+import { type BlobVault, blobInfo, SIGNATURE_ALGORITHM } from '../blobs/blob-vault.ts';
+import type { BundleSigner } from '../pki/authority.ts';
+import type { BlobRow, ItemStore } from '../store/items.ts';
+
+export interface BundleWishes {
+  /** What each unit would be told now. */
+  readonly units: readonly { readonly systemId: string; readonly desired: DesiredStatus }[];
+  readonly items: ItemStore;
+  readonly signer: BundleSigner;
+  readonly now: Date;
+}
+
+/** A bundle that is complete but for the bytes of its blobs. */
+export interface PlannedBundle {
+  readonly manifest: Buffer;
+  readonly signature: Buffer;
+  readonly blobs: readonly BlobRow[];
+}
+
+/** What will be in a bundle. Throws `outOfRange` when it is more than a unit takes. */
+export function planBundle({ units, items, signer, now }: BundleWishes): PlannedBundle {
+  const wanted = units.flatMap(({ desired }) => desired.items ?? []);
+  const blobs = items.blobsOf(wanted.map(({ item, version }) => ({ id: item.id, version })));
+  const manifest = Buffer.from(
+    JSON.stringify({
+      format: BUNDLE_FORMAT,
+      version: BUNDLE_VERSION,
+      createdAt: formatTime(now),
+      units: units.map(({ systemId, desired }) => ({ systemId, desiredStatus: asSent(systemId, desired, now) })),
+      // It lies in the bundle itself.
+      blobs: blobs.map((blob) => ({ ...blobInfo(blob, ''), urls: undefined })),
+    }),
+  );
+  if (manifest.length > BUNDLE_LIMITS.manifestBytes || blobs.length > BUNDLE_LIMITS.blobs) {
+    throw new AosError(
+      'outOfRange',
+      `the list of the bundle has ${manifest.length} bytes for ${blobs.length} blobs, at most ` +
+        `${BUNDLE_LIMITS.manifestBytes} bytes and ${BUNDLE_LIMITS.blobs} blobs are taken; make one for fewer units`,
+    );
+  }
+  const signature = {
+    alg: SIGNATURE_ALGORITHM,
+    value: sign('sha256', manifest, signer.key).toString('base64'),
+    certificates: signer.certificates.map((der) => der.toString('base64')),
+  };
+  return { manifest, signature: Buffer.from(JSON.stringify(signature)), blobs };
+}
+
+/** Writes a bundle as a tar, no faster than it is taken; memory does not grow with it. */
+export async function writeBundle(bundle: PlannedBundle, vault: BlobVault, target: Writable): Promise<void> {
+  const tar = pack();
+  const sent = pipeline(tar, target);
+  // A receiver that is gone ends the archive, too; whoever awaits below hears of it.
+  sent.catch(() => tar.destroy());
+  tar.entry({ name: BUNDLE_ENTRIES.manifest, mode: 0o600 }, bundle.manifest);
+  tar.entry({ name: BUNDLE_ENTRIES.signature, mode: 0o600 }, bundle.signature);
+  try {
+    for (const blob of bundle.blobs) await addBlob(tar, blob, vault);
+  } catch (error) {
+    tar.destroy();
+    await sent.catch(() => undefined);
+    throw error;
+  }
+  tar.finalize();
+  await sent;
+}
+
+async function addBlob(tar: Pack, { digest, file, fileBytes }: BlobRow, vault: BlobVault): Promise<void> {
+  const name = `${BUNDLE_ENTRIES.blobs}${parseDigest(digest).hex}`;
+  // Made by another library than Node's streams, to the same pattern.
+  const entry = tar.entry({ name, size: fileBytes, mode: 0o600 }) as unknown as Writable;
+  await pipeline(vault.read(file, 0, fileBytes - 1), entry);
+}
+
+/** `data` of the message as it would stand on the wire. */
+function asSent(systemId: string, desired: DesiredStatus, now: Date): unknown {
+  const frame = encodeEnvelope({ txn: randomUUID(), systemId, createdAt: now, data: desired });
+  return (JSON.parse(frame.toString('utf8')) as { data: unknown }).data;
+}
