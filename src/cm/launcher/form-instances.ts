@@ -61,7 +61,9 @@ export function formInstances(input: FormInput): Formed {
     }
     room -= request.numInstances;
     const isAbsent = request.subject.isUnitSubject && input.subjects?.has(request.subject.id) === false;
-    for (const wish of wishesOf(request, input, stored)) {
+    const wishes = wishesOf(request, input, stored);
+    if (wishes.length === 0 && isSpread(request)) unformed.push(fitsNowhere(request, input));
+    for (const wish of wishes) {
       const key = rowKey({ ident: wish.ident, version: request.version });
       if (active.has(key) || disabled.has(key)) continue;
       try {
@@ -92,6 +94,22 @@ function tooMany({ itemId, subject, type, version, numInstances }: RunRequest, r
   return { ident, version, error: toErrorInfo(error) };
 }
 
+/** One copy for each runtime that fits. */
+function isSpread({ type, numInstances }: RunRequest): boolean {
+  return type === 'component' && numInstances === 0;
+}
+
+/** AosCore 9.1 says nothing of a component that runs nowhere; here it is an instance that failed. */
+function fitsNowhere({ itemId, subject, type, version }: RunRequest, input: FormInput): Unformed {
+  const facts = input.facts(itemId, version);
+  const unreadable = 'error' in facts ? facts : facts.manifests.find((manifest) => !isUsable(manifest));
+  const error =
+    unreadable && 'error' in unreadable
+      ? unreadable.error
+      : toErrorInfo(new AosError('notFound', 'no runtimes with requested runtime type'));
+  return { ident: { itemId, subjectId: subject.id, instance: 0, type, preinstalled: false }, version, error };
+}
+
 interface Wish {
   readonly ident: InstanceIdent;
   readonly pinned?: { readonly nodeId: string; readonly runtimeId: string };
@@ -105,7 +123,7 @@ function wishesOf(request: RunRequest, input: FormInput, stored: ReadonlyMap<str
     type: request.type,
     preinstalled: false,
   });
-  if (request.type !== 'component' || request.numInstances > 0) {
+  if (!isSpread(request)) {
     return Array.from({ length: request.numInstances }, (_, instance) => ({ ident: ident(instance) }));
   }
   return spreadComponent(request, input, stored, ident);

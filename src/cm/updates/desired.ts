@@ -15,6 +15,7 @@ import type {
 } from '../../protocol/index.ts';
 import { claimedTimeBounds, type SignatureTrust } from '../../storage/index.ts';
 import type { WantedItem } from '../images/index.ts';
+import { withoutContradictions } from './contradictions.ts';
 import type { Origin } from './origin.ts';
 import { type Refusals, withRefusals } from './refusals.ts';
 import { isSameContent, type RejectedItem } from './roll-back.ts';
@@ -53,7 +54,7 @@ export function mergeDesired(
   refused: readonly RefusedEntry[] = [],
 ): Desired {
   const said = mergeSections(message, before);
-  return refused.length === 0 ? said : withRefusals(said, before, refused);
+  return withoutContradictions(refused.length === 0 ? said : withRefusals(said, before, refused));
 }
 
 function mergeSections(message: DesiredStatus, before: Desired): Desired {
