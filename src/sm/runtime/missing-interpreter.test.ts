@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -50,7 +51,9 @@ test.each<[string, string[], Record<string, string>, string | undefined]>([
 });
 
 test('[P-18] what is mounted from the host counts', async () => {
-  const mounts = [{ destination: '/bin', type: 'bind', source: '/bin', options: ['bind', 'ro'] }];
+  const mounts = ['/bin', '/usr', '/lib', '/lib64']
+    .filter((path) => existsSync(path))
+    .map((path) => ({ destination: path, type: 'bind', source: path, options: ['bind', 'ro'] }));
   await given(['/run'], { run: '#!/bin/sh\n' }, mounts);
   expect(missingInterpreter(bundle, 127)).toBeUndefined();
   await given(['/run'], { run: '#!/bin/no-such-shell\n' }, mounts);
