@@ -6,6 +6,8 @@ import { TRAFFIC_PERIODS } from './network/index.ts';
 
 const DAY_MS = 86_400_000;
 
+const BOOT_ID_FILE = '/proc/sys/kernel/random/boot_id';
+
 const Text = z.string();
 const Required = z.string('expected a text').min(1, 'expected a text that is not empty');
 
@@ -32,6 +34,52 @@ export const ContainerConfig = z.object({
   seccomp: Text.default('default'),
 });
 export type ContainerConfig = z.output<typeof ContainerConfig>;
+
+/** A slot by device or tag; as an object also where it is, for what the host does not tell. */
+const Slot = z.union([
+  Required,
+  z.object({
+    device: Required,
+    /** GUID of the partition. */
+    partUuid: Text.optional(),
+    number: z.int().min(1).optional(),
+    /** Sectors of 512 bytes. */
+    start: z.int().min(0).optional(),
+    size: z.int().min(1).optional(),
+  }),
+]);
+
+/** `config` of a runtime with the plugin `boot` (spec/sm.md 6.5). */
+export const BootConfig = z.object({
+  workingDir: Text.optional(),
+  loader: Required.default('/EFI/BOOT/bootx64.efi'),
+  detectMode: z.enum(['', 'auto']).default(''),
+  partitions: z.array(Slot).length(2, 'expected exactly two partitions'),
+  versionFile: Required.default('aos/version'),
+  healthCheckServices: z.array(Text).default([]),
+  /** What tells the firmware which slot to boot. */
+  bootControl: z.enum(['efi', 'uboot']).default('efi'),
+  efiVarsDir: Text.optional(),
+  uboot: z
+    .object({
+      printenv: Required.default('fw_printenv'),
+      setenv: Required.default('fw_setenv'),
+      config: Text.optional(),
+    })
+    .prefault({}),
+  /** Holds another text after each boot of the node. */
+  bootIdFile: Required.default(BOOT_ID_FILE),
+});
+export type BootConfig = z.output<typeof BootConfig>;
+
+/** `config` of a runtime with the plugin `rootfs` (spec/sm.md 6.1). */
+export const RootfsConfig = z.object({
+  workingDir: Text.optional(),
+  versionFilePath: Required.default('/etc/aos/version'),
+  healthCheckServices: z.array(Text).default([]),
+  bootIdFile: Required.default(BOOT_ID_FILE),
+});
+export type RootfsConfig = z.output<typeof RootfsConfig>;
 
 const Network = z.object({
   /** `full`: bridges and addresses as the CM says; `loopback`: each instance alone with its `lo`. */
@@ -93,6 +141,8 @@ export const SmConfig = z
     stopInstances: z.enum(['auto', 'always', 'never']).default('auto'),
     /** Between the stop signal and the kill. */
     stopTimeout: DurationMs.default(5_000),
+    /** Program and arguments that reboot the node. Absent: `aos-reboot.service`. */
+    rebootCommand: z.tuple([Required], Text).optional(),
     network: Network.prefault({}),
     metrics: z.object({ listen: MetricsListen }).prefault({}),
   })

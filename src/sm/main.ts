@@ -86,13 +86,13 @@ async function run(life: Life, options: DaemonOptions): Promise<void> {
   const rows = new InstanceRows(database);
   const launcher = new Launcher({
     rows,
-    runtimes: runtimes.all,
+    runtimes: runtimes.launched,
     images,
     networks: nodeNetworks.networks,
     permissions,
     clock,
     logger,
-    reboot: rebootNode,
+    reboot: () => rebootNode(config.rebootCommand),
     onGone: (ident) => alerts.forget(ident),
   });
   const gate = life.use('alerts', new AlertGate({ clock, send: (message) => link.report(message) }));
@@ -205,7 +205,16 @@ async function run(life: Life, options: DaemonOptions): Promise<void> {
   life.use(
     'control socket',
     await ControlServer.open(config.controlSocket, {
-      '/status': () => nodeReport({ node, link, cloud, nodeConfig, runtimes: runtimes.infos(), launcher }),
+      '/status': () =>
+        nodeReport({
+          node,
+          link,
+          cloud,
+          nodeConfig,
+          runtimes: runtimes.infos(),
+          firmware: runtimes.firmwareReports(),
+          launcher,
+        }),
       '/instances': () => runtimes.instances(),
       '/exec': (body) => execution(runtimes, body),
       '/logs': (body, own) => localLogs(logged, body, own),

@@ -5,6 +5,8 @@ import { AosError, type Logger, readDocument } from '../core/index.ts';
 import { Cgroups } from '../platform/cgroup/index.ts';
 import { createOciEngine } from '../platform/oci-runtime/index.ts';
 import { ContainerConfig, type SmConfig } from './config.ts';
+import { type FirmwareReport, type FirmwareRuntime, openFirmware } from './firmware/index.ts';
+import type { Runtime } from './launcher/index.ts';
 import { chooseInstance, type LoggedInstance } from './logs/index.ts';
 import type { InstanceInfo, NodeInfo, RuntimeInfo } from './model.ts';
 import type { NodeResources } from './resources/index.ts';
@@ -31,17 +33,33 @@ export interface RuntimeParts {
 /** All of them; stopping ends their supervision, and containers go on. */
 export class Runtimes {
   readonly all: readonly ContainerRuntime[];
+  readonly firmware: readonly FirmwareRuntime[];
   readonly cgroups: Cgroups;
   readonly #store: SupervisionStore;
 
-  constructor(all: readonly ContainerRuntime[], cgroups: Cgroups, store: SupervisionStore) {
+  constructor(
+    all: readonly ContainerRuntime[],
+    firmware: readonly FirmwareRuntime[],
+    cgroups: Cgroups,
+    store: SupervisionStore,
+  ) {
     this.all = all;
+    this.firmware = firmware;
     this.cgroups = cgroups;
     this.#store = store;
   }
 
+  /** In the order of their kinds: the launcher cares for no other. */
+  get launched(): readonly Runtime[] {
+    return [...this.all, ...this.firmware];
+  }
+
   infos(): RuntimeInfo[] {
-    return this.all.map((runtime) => runtime.info());
+    return [...this.all, ...this.firmware].map((runtime) => runtime.info());
+  }
+
+  firmwareReports(): FirmwareReport[] {
+    return this.firmware.map((runtime) => runtime.report());
   }
 
   instances(): RunningInstance[] {
@@ -96,27 +114,35 @@ export class Runtimes {
   }
 
   async stop(): Promise<void> {
-    await Promise.all(this.all.map((runtime) => runtime.close()));
+    await Promise.all([...this.all, ...this.firmware].map((runtime) => runtime.close()));
   }
 }
 
 /** Throws `notSupported` for an unknown plugin, `invalidArgument` for a setting. */
 export async function openRuntimes(parts: RuntimeParts): Promise<Runtimes> {
   const all: ContainerRuntime[] = [];
+  const firmware: FirmwareRuntime[] = [];
   const host = { cgroups: new Cgroups(), store: new SqliteSupervisionStore(parts.database) };
   for (const { plugin, type, config } of parts.config.runtimes) {
-    if (plugin !== 'container') {
-      throw new AosError(
-        'notSupported',
-        `runtimes: plugin "${plugin}" of type "${type}" is not known, expected container`,
-      );
+    switch (plugin) {
+      case 'container':
+        all.push(await openContainerRuntime(type, config, { ...parts, ...host }));
+        break;
+      case 'boot':
+      case 'rootfs':
+        firmware.push(await openFirmware(plugin, type, config, parts));
+        break;
+      default: {
+        const text = `runtimes: plugin "${plugin}" of type "${type}" is not known, expected container, boot or rootfs`;
+        throw new AosError('notSupported', text);
+      }
     }
-    all.push(await openContainerRuntime(type, config, { ...parts, ...host }));
   }
-  if (new Set(all.map(({ runtimeId }) => runtimeId)).size < all.length) {
+  const ids = [...all, ...firmware].map(({ runtimeId }) => runtimeId);
+  if (new Set(ids).size < ids.length) {
     throw new AosError('invalidArgument', 'runtimes: two of them have the same type');
   }
-  return new Runtimes(all, host.cgroups, host.store);
+  return new Runtimes(all, firmware, host.cgroups, host.store);
 }
 
 interface HostParts {

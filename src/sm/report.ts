@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { instanceId, readDocument } from '../core/index.ts';
 import type { InstanceUsageReport, UsageReport } from '../daemon/index.ts';
 import type { CloudPresence, CmLink } from './client/index.ts';
+import type { FirmwareReport } from './firmware/index.ts';
 import type { Launcher } from './launcher/index.ts';
 import type { NodeInfo, RuntimeInfo } from './model.ts';
 import type { Reading, Traffic } from './monitoring/index.ts';
@@ -15,10 +16,11 @@ export interface ReportParts {
   readonly cloud: Pick<CloudPresence, 'state'>;
   readonly nodeConfig: NodeConfigKeeper;
   readonly runtimes: readonly RuntimeInfo[];
+  readonly firmware: readonly FirmwareReport[];
   readonly launcher: Launcher;
 }
 
-export function nodeReport({ node, link, cloud, nodeConfig, runtimes, launcher }: ReportParts) {
+export function nodeReport({ node, link, cloud, nodeConfig, runtimes, firmware, launcher }: ReportParts) {
   return {
     nodeId: node.nodeId,
     nodeType: node.nodeType,
@@ -26,6 +28,7 @@ export function nodeReport({ node, link, cloud, nodeConfig, runtimes, launcher }
     cloud: cloud.state,
     nodeConfig: nodeConfig.status(),
     runtimes: runtimes.map(({ runtimeId, type }) => ({ runtimeId, type })),
+    ...(firmware.length > 0 && { firmware }),
     /** All that are known here, also those that could not be started. */
     instances: launcher.board.entries().map(({ status, because }) => ({
       id: instanceId(status.ident),

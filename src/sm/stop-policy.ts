@@ -1,7 +1,8 @@
 /** Whether the services stop with the service manager (spec/decisions.md 5.7). */
 import { existsSync, readFileSync } from 'node:fs';
 import { AosError } from '../core/index.ts';
-import { execProgram, mustExec } from '../platform/oci-runtime/index.ts';
+import { execProgram } from '../platform/oci-runtime/index.ts';
+import { rebootByCommand, rebootByUnit } from '../platform/systemd/index.ts';
 
 /** What systemd is about to do with the unit of this process. */
 export type UnitJob = 'stop' | 'restart' | 'none' | 'no systemd';
@@ -32,12 +33,16 @@ export async function currentUnitJob(): Promise<UnitJob> {
   }
 }
 
-/** Asks systemd for a reboot; it stops us in order. Throws `runtime` in its words, `notSupported` without systemd. */
-export async function rebootNode(): Promise<void> {
-  if (!existsSync('/run/systemd/system'))
-    throw new AosError('notSupported', 'without systemd the node is not rebooted');
-  const options = { signal: AbortSignal.timeout(ASK_TIMEOUT_MS), timeoutMs: ASK_TIMEOUT_MS };
-  await mustExec('systemctl', ['reboot', '--no-block'], options);
+/**
+ * Reboots the node by the command, else by systemd, which stops us in order (spec/sm.md 6.4). Throws `runtime` in its
+ * words, `timeout`, `notSupported` without either.
+ */
+export async function rebootNode(command: readonly [string, ...string[]] | undefined): Promise<void> {
+  if (command) return rebootByCommand(command);
+  if (!existsSync('/run/systemd/system')) {
+    throw new AosError('notSupported', 'without systemd and without "rebootCommand" the node is not rebooted');
+  }
+  await rebootByUnit();
 }
 
 /** The service in `/proc/self/cgroup`, in any of its hierarchies. */

@@ -29,11 +29,18 @@ import { FirmwareRuntime } from './firmware-runtime.ts';
 import { checkHealth } from './health.ts';
 import { checkBootImageType, copySlot, examineImage, verifySlot, writeImage } from './image.ts';
 
+export interface BootHost {
+  readonly slots: readonly [Partition, Partition];
+  readonly chooser: BootChooser;
+}
+
 export interface BootRuntimeOptions {
   readonly type: string;
   readonly node: NodeInfo;
-  readonly slots: readonly [Partition, Partition];
-  readonly chooser: BootChooser;
+  /** As they are called before they are found. */
+  readonly slotNames: readonly [string, string];
+  /** Finds the slots, and what tells the firmware which one to boot. */
+  readonly find: (signal: AbortSignal) => Promise<BootHost>;
   readonly records: BootRecords;
   /** In the file system of a slot. */
   readonly versionFile: string;
@@ -47,6 +54,7 @@ export interface BootRuntimeOptions {
 
 export class BootRuntime extends FirmwareRuntime {
   readonly #options: BootRuntimeOptions;
+  #found: BootHost | undefined;
   #installed: Installed | undefined;
   #pending: Pending | undefined;
   #current: SlotIndex | undefined;
@@ -144,7 +152,7 @@ export class BootRuntime extends FirmwareRuntime {
       type: this.type,
       ...(installed && { installed: installed.component.version }),
       slots: ([0, 1] as const).map((slot) => ({
-        device: this.#options.slots[slot].name,
+        device: this.#found?.slots[slot].name ?? this.#options.slotNames[slot],
         version: versionIn(slot),
         isRunning: this.#current === slot,
       })),
@@ -171,9 +179,11 @@ export class BootRuntime extends FirmwareRuntime {
 
   /** The records, the firmware's words, and on a new node what its slots hold. */
   async #open(signal: AbortSignal): Promise<void> {
-    const { chooser, records, logger, slots } = this.#options;
+    const { find, records, logger } = this.#options;
     this.#broken = undefined;
     try {
+      this.#found = await find(signal);
+      const { chooser, slots } = this.#found;
       await chooser.prepare(signal);
       const { current } = await chooser.state(signal);
       this.#current = current;
@@ -201,13 +211,19 @@ export class BootRuntime extends FirmwareRuntime {
     }
   }
 
+  /** Once it was found. */
+  get #host(): BootHost {
+    return this.#found!;
+  }
+
   async #look(slot: SlotIndex, signal: AbortSignal): Promise<Component> {
     const version = await this.#versionIn(slot, signal);
     return { ident: defaultIdent(this.type, this.node), version, manifestDigest: '' };
   }
 
   async #versionIn(slot: SlotIndex, signal: AbortSignal): Promise<string> {
-    const { slots, versionFile } = this.#options;
+    const { versionFile } = this.#options;
+    const { slots } = this.#host;
     return parseVersionFile(await slots[slot].readText(versionFile, signal), `${versionFile} in ${slots[slot].name}`);
   }
 
@@ -231,7 +247,8 @@ export class BootRuntime extends FirmwareRuntime {
   }
 
   async #install(request: FirmwareStart, component: Component, signal: AbortSignal): Promise<void> {
-    const { chooser, slots, logger } = this.#options;
+    const { logger } = this.#options;
+    const { chooser, slots } = this.#host;
     const image = imageOf(request);
     checkBootImageType(image);
     const installed = this.#installed!;
@@ -296,7 +313,8 @@ export class BootRuntime extends FirmwareRuntime {
 
   /** True when there may be more to do. */
   async #take(step: BootStep, signal: AbortSignal): Promise<boolean> {
-    const { chooser, records, logger } = this.#options;
+    const { records, logger } = this.#options;
+    const { chooser } = this.#host;
     const installed = this.#installed!;
     switch (step.do) {
       case 'rest':
@@ -332,7 +350,8 @@ export class BootRuntime extends FirmwareRuntime {
   }
 
   async #check(signal: AbortSignal): Promise<void> {
-    const { units, healthCheckServices: services, clock, chooser, records, logger } = this.#options;
+    const { units, healthCheckServices: services, clock, records, logger } = this.#options;
+    const { chooser, slots } = this.#host;
     const pending = this.#pending!;
     try {
       await checkHealth({ units, services, clock }, signal);
@@ -355,7 +374,7 @@ export class BootRuntime extends FirmwareRuntime {
     await this.#setInstalled({ component, slot, image, isMirrored: false });
     await records.pending.remove();
     this.#pending = undefined;
-    logger.info({ version: component.version, slot: this.#options.slots[slot].name }, 'new firmware is installed');
+    logger.info({ version: component.version, slot: slots[slot].name }, 'new firmware is installed');
     this.#tellInstalled('it runs, and its services are active');
   }
 
@@ -363,7 +382,7 @@ export class BootRuntime extends FirmwareRuntime {
     const pending = { ...this.#pending!, attempts: attempt, bootId: this.#options.bootId, isTried: true };
     await this.#setPending(pending);
     try {
-      await this.#options.chooser.setNext(pending.slot, signal);
+      await this.#host.chooser.setNext(pending.slot, signal);
     } catch (error) {
       throwIfCanceled(signal);
       await this.#fail(storeError(asAosError(error)), false);
@@ -375,7 +394,8 @@ export class BootRuntime extends FirmwareRuntime {
   }
 
   async #return(attempt: number, signal: AbortSignal): Promise<void> {
-    const { chooser, slots, logger } = this.#options;
+    const { logger } = this.#options;
+    const { chooser, slots } = this.#host;
     const { slot, image, component } = this.#installed!;
     const error = this.#pending!.error ?? { code: 'failed', exitCode: 0, message: 'a slot that was not finished runs' };
     await this.#setPending({
@@ -407,7 +427,7 @@ export class BootRuntime extends FirmwareRuntime {
   /** The slot that does not run becomes a copy of the one that does. */
   async #mirror(installed: Installed, signal: AbortSignal): Promise<void> {
     if (installed.isMirrored) return;
-    const { slots } = this.#options;
+    const { slots } = this.#host;
     const [from, to] = [slots[installed.slot], slots[otherSlot(installed.slot)]];
     const bytes = installed.image?.size ?? Math.min(await from.sizeBytes(signal), await to.sizeBytes(signal));
     await copySlot(from, to, bytes, signal);

@@ -10,6 +10,7 @@ const MAX_INSTANCES = 1;
 export abstract class FirmwareRuntime {
   readonly runtimeId: string;
   readonly type: string;
+  readonly runs = 'components';
   protected readonly node: NodeInfo;
   /** Idents that the CM wants here, by instance id. */
   protected readonly wanted = new Map<string, InstanceInfo>();

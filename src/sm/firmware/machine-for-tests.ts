@@ -169,7 +169,7 @@ export class Machine {
   /** The program alone starts again. */
   startRuntime(): void {
     this.runtime = new BootRuntime({
-      ...{ type: 'boot', node: NODE, slots: this.slots, chooser: this.chooser, records: this.records },
+      ...{ type: 'boot', node: NODE, slotNames: ['A', 'B'], records: this.records, find: async () => this },
       ...{ versionFile: 'aos/version', units: this.units, healthCheckServices: [SERVICE] },
       ...{ bootId: `boot ${this.#boots}`, clock: instantClock, logger: silentLogger },
     });

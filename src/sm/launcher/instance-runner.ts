@@ -127,7 +127,14 @@ export class InstanceRunner {
         this.#board.set(info, 'failed', 'it cannot be prepared', asAosError(error));
       }
     }
-    const waiting = this.#withoutCircles(ready);
+    const isComponent = ({ info }: ReadyInstance) => info.ident.type === 'component';
+    await Promise.all([
+      this.#startServices(this.#withoutCircles(ready.filter((instance) => !isComponent(instance))), signal),
+      ...ready.filter(isComponent).map((instance) => this.#startComponent(instance, signal)),
+    ]);
+  }
+
+  async #startServices(waiting: readonly ReadyInstance[], signal: AbortSignal): Promise<void> {
     if (waiting.length === 0) return;
     const networks = await phase(this.#options.logger, 'start networks', { instances: waiting.length }, () =>
       this.#options.networks.start(waiting, signal),
@@ -147,15 +154,19 @@ export class InstanceRunner {
         gate.setPending([instance.info.ident], false);
       }),
     );
-    await this.#takeDownFailed(waiting, signal);
+    await this.takeDownFailed(
+      waiting.map(({ info }) => info),
+      signal,
+    );
   }
 
-  /** What did not come to run, and will not by itself, needs no network. */
-  async #takeDownFailed(started: readonly ReadyInstance[], signal: AbortSignal): Promise<void> {
-    const ids = started
-      .filter(({ info, runtime }) => this.hasFailed(info) && !runtime.holds(instanceId(info.ident)))
-      .map(({ info }) => instanceId(info.ident));
-    if (ids.length > 0) await this.attempt('stop networks', () => this.#options.networks.stop(ids, signal));
+  /** Networks of those that failed and that their runtime does not hold any more. */
+  async takeDownFailed(infos: readonly InstanceInfo[], signal: AbortSignal): Promise<void> {
+    const { runtimes, networks } = this.#options;
+    const ids = infos
+      .filter((info) => this.hasFailed(info) && !runtimes.get(info.runtimeId)?.holds(instanceId(info.ident)))
+      .map(({ ident }) => instanceId(ident));
+    if (ids.length > 0) await this.attempt('stop networks', () => networks.stop(ids, signal));
   }
 
   async #startWhenReady(
@@ -229,11 +240,26 @@ export class InstanceRunner {
     await runtime.start({ info, item, network, ...(secret === undefined ? {} : { secret }) }, signal);
   }
 
+  /** Firmware has neither network nor permissions, and its runtime alone says how it does (spec/sm.md 6, T-21). */
+  async #startComponent({ info, item, runtime }: ReadyInstance, signal: AbortSignal): Promise<void> {
+    const key = instanceKey(info.ident);
+    this.#options.rows.launching([info]);
+    this.items.set(key, item);
+    this.running.set(key, info);
+    this.#board.set(info, 'activating', 'it is being installed');
+    try {
+      await runtime.start({ info, item, network: NO_NETWORK }, signal);
+    } catch (error) {
+      this.#board.set(info, 'failed', 'it cannot be installed', asAosError(error));
+    }
+  }
+
   #runtimeOf(info: InstanceInfo): Runtime {
     const runtime = this.#options.runtimes.get(info.runtimeId);
     if (!runtime) throw new AosError('notFound', `runtime ${info.runtimeId} is not on this node`);
-    if (info.ident.type === 'component') {
-      throw new AosError('notSupported', `runtime ${runtime.type} runs services, not components`);
+    const { type } = info.ident;
+    if ((type === 'component') !== (runtime.runs === 'components')) {
+      throw new AosError('notSupported', `runtime ${runtime.type} runs ${runtime.runs ?? 'services'}, no ${type}`);
     }
     return runtime;
   }
@@ -270,6 +296,8 @@ export class InstanceRunner {
     }
   }
 }
+
+const NO_NETWORK: InstanceNetwork = { hosts: [], dnsServers: [], hostname: '' };
 
 interface ReadyInstance {
   readonly info: InstanceInfo;

@@ -3,7 +3,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { AosError, type Clock, instanceId, instanceKey, silentLogger, systemClock } from '../../core/index.ts';
 import type { InstalledItem, InstanceInfo } from '../model.ts';
 import { INSTANCE_TABLES, InstanceRows } from './instance-rows.ts';
-import { Launcher } from './launcher.ts';
+import { Launcher, type LauncherOptions } from './launcher.ts';
 import type { AdoptedInstance, Images, InstanceChange, Networks, Permissions, Runtime } from './parts.ts';
 
 export const RUNTIME_ID = 'runtime-1';
@@ -134,8 +134,13 @@ export class Host {
   }
 
   launcher(mortal = new Mortal()): Launcher {
+    return new Launcher(this.parts(mortal));
+  }
+
+  /** What a launcher is made of. */
+  parts(mortal = new Mortal()): LauncherOptions {
     this.#listeners = [];
-    return new Launcher({
+    return {
       rows: new MortalRows(this.database, mortal),
       runtimes: [this.#runtime(mortal)],
       images: this.#images(mortal),
@@ -147,7 +152,7 @@ export class Host {
         this.reboots.push(reasons);
       },
       logger: silentLogger,
-    });
+    };
   }
 
   rows(): InstanceRows {

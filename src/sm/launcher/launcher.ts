@@ -54,6 +54,8 @@ export class Launcher {
   #offlineSinceMs: number | undefined;
   /** Keys of instances that do not run because of it. */
   readonly #expired = new Set<string>();
+  /** What is told without being wanted, by key. */
+  readonly #standing = new Map<string, InstanceIdent>();
   #offlineTimer = new AbortController();
   /** Why the node is to be rebooted, until it is. */
   readonly #rebootReasons = new Set<string>();
@@ -79,6 +81,8 @@ export class Launcher {
         runtime.onChange((change) => {
           this.board.change(change.ident, change.state, change.because, change.error);
           this.#gate.take(change);
+          this.#showStanding();
+          if (change.state === 'failed' && !runtime.holds(instanceId(change.ident))) this.#takeDownGivenUp(change);
         }),
       );
       const unsubscribe = runtime.onReboot?.((because) => this.requestReboot(because));
@@ -150,9 +154,9 @@ export class Launcher {
     return infos.map(({ ident, version }) => ({ itemId: ident.itemId, version }));
   }
 
-  /** Instances that run now. */
+  /** Services that run now. */
   running(): InstanceInfo[] {
-    const infos = [...this.#runner.running.values()];
+    const infos = [...this.#runner.running.values()].filter(isService);
     return infos.filter(({ ident }) => isRunning(this.board.get(ident)?.status.state));
   }
 
@@ -173,11 +177,20 @@ export class Launcher {
     this.#queue.do(name, work).catch((error) => this.#options.logger.error({}, asAosError(error).message));
   }
 
+  /** In its turn, and only if nobody has started it again by then. */
+  #takeDownGivenUp({ ident }: { readonly ident: InstanceIdent }): void {
+    this.#enqueue('given up', async (signal) => {
+      const info = this.#runner.running.get(instanceKey(ident));
+      if (info) await this.#runner.takeDownFailed([info], signal);
+    });
+  }
+
   async #firstLaunch(signal: AbortSignal): Promise<void> {
     const rows = this.#options.rows.all();
     const launched = rows.flatMap((row) => row.launched ?? []);
     const items = await this.#runner.install(launched, signal);
     const adopted = await this.#adopt(launched, items, signal);
+    this.#showStanding();
     const running = adopted.map((info): RunningInstance => ({ info, failed: false }));
     const wanted = rows.filter(({ isWanted }) => isWanted).map(({ info }) => info);
     await this.#carryOut(planInstances(wanted, running), signal);
@@ -199,7 +212,7 @@ export class Launcher {
     }
     const requests = launched.flatMap((info) => {
       const item = present.get(instanceKey(info.ident));
-      return item ? [{ info, item }] : [];
+      return item && isService(info) ? [{ info, item }] : [];
     });
     await this.#runner.attempt('adopt networks', () => this.#options.networks.adopt(requests, signal));
     const adopted: InstanceInfo[] = [];
@@ -224,7 +237,8 @@ export class Launcher {
     rows.intend(wanted, unwanted);
     const stays = new Set(rows.all().map(({ info }) => instanceKey(info.ident)));
     for (const { status } of this.board.entries()) {
-      if (!stays.has(instanceKey(status.ident))) this.board.remove(status.ident);
+      const key = instanceKey(status.ident);
+      if (!stays.has(key) && !this.#standing.has(key)) this.board.remove(status.ident);
     }
     for (const { info, error } of refused) this.board.set(info, 'failed', error.message, error);
 
@@ -238,7 +252,25 @@ export class Launcher {
     );
     await this.#removeUnwanted(signal);
     await this.#runner.removeItems(before);
+    this.#showStanding();
     this.#checkOffline();
+  }
+
+  /** What is on the node without being wanted has a place on the board too; what took its place ends that. */
+  #showStanding(): void {
+    const before = new Map(this.#standing);
+    this.#standing.clear();
+    for (const runtime of this.#runtimes.values()) {
+      for (const { info, state, because, error } of runtime.standing?.() ?? []) {
+        this.#standing.set(instanceKey(info.ident), info.ident);
+        this.board.set(info, state, because, error);
+      }
+    }
+    for (const [key, ident] of before) {
+      if (this.#standing.has(key)) continue;
+      this.board.change(ident, 'inactive', 'something else took its place');
+      this.board.remove(ident);
+    }
   }
 
   /** What is gone for good is stopped while images of what comes are fetched; what changes runs on until they are here. */
@@ -288,7 +320,7 @@ export class Launcher {
     }
     const released = await this.#runner.attempt('release networks', async () => {
       await this.#options.networks.release(
-        stopped.map(({ ident }) => ident),
+        stopped.filter(isService).map(({ ident }) => ident),
         signal,
       );
       return true;
@@ -357,8 +389,9 @@ export class Launcher {
     this.#checkOffline();
   }
 
-  #whyOffline({ ident }: InstanceInfo, item: InstalledItem): string | undefined {
-    const ttlMs = item.itemConfig?.offlineTtlMs ?? 0;
+  #whyOffline(info: InstanceInfo, item: InstalledItem): string | undefined {
+    const { ident } = info;
+    const ttlMs = isService(info) ? (item.itemConfig?.offlineTtlMs ?? 0) : 0;
     const sinceMs = this.#offlineSinceMs;
     if (ttlMs === 0 || sinceMs === undefined || this.#options.clock.monotonicMs() < sinceMs + ttlMs) return undefined;
     this.#expired.add(instanceKey(ident));
@@ -367,6 +400,10 @@ export class Launcher {
 }
 
 const OFFLINE_REASON = 'offline TTL: the node is without its cloud for too long';
+
+function isService({ ident }: Pick<InstanceInfo, 'ident'>): boolean {
+  return ident.type === 'service';
+}
 
 function isRunning(state: string | undefined): boolean {
   return state === 'active' || state === 'activating';

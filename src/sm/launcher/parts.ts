@@ -39,6 +39,11 @@ export interface InstanceChange {
   readonly milestone?: 'process runs' | 'completed' | undefined;
 }
 
+/** Something that is there without being asked for, told under a name of the node's own. */
+export interface StandingInstance extends Omit<InstanceChange, 'ident' | 'milestone'> {
+  readonly info: InstanceInfo;
+}
+
 /** A container that outlived the SM, or ended while the SM was away. */
 export type AdoptedInstance = InstanceChange;
 
@@ -49,6 +54,8 @@ export type AdoptedInstance = InstanceChange;
 export interface Runtime {
   readonly runtimeId: string;
   readonly type: string;
+  /** Which kind of items. Absent: services. */
+  readonly runs?: 'services' | 'components';
   /**
    * Takes over what runs of the known instances, each as it was started, and removes everything else of its own
    * (spec/decisions.md 5.6).
@@ -71,6 +78,11 @@ export interface Runtime {
   forget(id: string): void;
   /** Exits, restarts and probes, as they happen. */
   onChange(listener: (change: InstanceChange) => void): () => void;
+  /**
+   * What is on the node without being wanted by the CM, such as firmware that came with it (spec/sm.md 4.4, 6). Absent:
+   * there is never anything.
+   */
+  standing?(): readonly StandingInstance[];
   /** An instance takes effect with the next boot of the node only. Absent: it never does so here. */
   onReboot?(listener: (because: string) => void): () => void;
 }
