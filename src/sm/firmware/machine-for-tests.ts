@@ -51,7 +51,7 @@ export interface ComponentOptions {
 
 export class PowerCut extends Error {}
 
-class MemoryRecord<T> implements RecordFile<T> {
+export class MemoryRecord<T> implements RecordFile<T> {
   value: T | undefined;
   readonly #around: (what: string) => void;
 

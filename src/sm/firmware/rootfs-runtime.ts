@@ -291,6 +291,8 @@ export class RootfsRuntime extends FirmwareRuntime {
     const { files, logger } = this.#options;
     const { component } = this.#pending!;
     const rejected = { component, error };
+    // The marks are about to go: without them only the record says that this is over.
+    await this.#setPending({ ...this.#pending!, phase: 'returning', error });
     await files.rejected.write(rejected);
     this.#rejected = rejected;
     logger.error({ version: component.version, because: error.message }, 'a new root file system failed');
