@@ -51,7 +51,7 @@ Promise.all(ready).then(() => console.log('ready'));
 `;
 
 export interface OwnNetworkOptions {
-  readonly layout: UnitLayout;
+  readonly layout: Pick<UnitLayout, 'root' | 'run' | 'var'>;
   /** Ports of the host that are reached inside. */
   readonly inward: readonly number[];
   /** Ports of the inside that are reached from the host. */

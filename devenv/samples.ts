@@ -9,6 +9,7 @@ import { chmod, cp, mkdir, readFile, rename, rm, symlink, writeFile } from 'node
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import type { ItemConfigDocument } from '../src/oci/index.ts';
+import { DEBIAN_ROOT, debianEnvironment, debianProgram } from './debian-programs.ts';
 
 const run = promisify(execFile);
 
@@ -29,10 +30,14 @@ export interface Recipe {
   readonly version: string;
   readonly title: string;
   readonly owner: string;
-  /** Programs of the host; they are copied with the libraries that they need. */
+  /** Programs of the host or of a Debian package; they are copied with the libraries that they need. */
   readonly programs: readonly string[];
+  /** Directories of the host that are copied as they are. */
+  readonly directories?: readonly string[];
   /** Other files by path. A text that begins with `#!` becomes executable. */
   readonly files: Readonly<Record<string, string>>;
+  /** Symbolic links by path. */
+  readonly links?: Readonly<Record<string, string>>;
   readonly command: readonly string[];
   readonly exposedPorts: readonly string[];
   readonly itemConfig: ItemConfigDocument;
@@ -117,26 +122,35 @@ while :; do sleep 1000; done
 
 /** Libraries of a program, the loader among them; none for one that is linked statically. */
 async function librariesOf(program: string): Promise<string[]> {
-  const listed = await run('ldd', [program]).catch((error: Error & { stderr?: string }) => {
+  const env = { ...process.env, ...debianEnvironment() };
+  const listed = await run('ldd', [program], { env }).catch((error: Error & { stderr?: string }) => {
     if (error.stderr?.includes('not a dynamic executable')) return { stdout: '' };
     throw error;
   });
   return [...listed.stdout.matchAll(/(?:=> |^\s)(\/\S+) \(0x/gm)].map((match) => match[1]!);
 }
 
+/** What comes out of a Debian package has the place in the image that it would have on a host. */
 async function install(path: string, root: string): Promise<void> {
-  const target = join(root, path);
+  const place = path.startsWith(`${DEBIAN_ROOT}/`) ? path.slice(DEBIAN_ROOT.length) : path;
+  const target = join(root, place);
   await mkdir(dirname(target), { recursive: true, mode: 0o755 });
   await cp(path, target, { dereference: true });
   await chmod(target, 0o755);
 }
 
+/** Directories of Python hold much that no program needs to run. */
+const isWanted = (path: string) => !/\/(?:__pycache__|test|config-[^/]*|lib2to3|distutils|pydoc_data)$/.test(path);
+
 async function fill(root: string, recipe: Recipe): Promise<void> {
-  for (const program of recipe.programs) {
+  for (const program of recipe.programs.map(debianProgram)) {
     for (const path of [program, ...(await librariesOf(program))]) await install(path, root);
   }
   if (recipe.programs.includes(BUSYBOX)) {
     for (const applet of BUSYBOX_APPLETS) await symlink('busybox', join(root, dirname(BUSYBOX), applet));
+  }
+  for (const path of recipe.directories ?? []) {
+    await cp(path, join(root, path), { recursive: true, dereference: true, filter: isWanted });
   }
   for (const [path, text] of Object.entries(recipe.files)) {
     const target = join(root, path);
@@ -144,11 +158,12 @@ async function fill(root: string, recipe: Recipe): Promise<void> {
     await writeFile(target, text);
     await chmod(target, text.startsWith('#!') ? 0o755 : 0o644);
   }
+  for (const [path, text] of Object.entries(recipe.links ?? {})) await symlink(text, join(root, path));
 }
 
 /** Changes whenever the image would. */
 function fingerprint(recipe: Recipe): string {
-  const programs = recipe.programs.map((path) => {
+  const programs = recipe.programs.map(debianProgram).map((path) => {
     const { mtimeMs, size } = statSync(path);
     return [path, mtimeMs, size];
   });

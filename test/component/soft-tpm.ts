@@ -9,11 +9,12 @@ import { mkdir } from 'node:fs/promises';
 import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { debianEnvironment, debianProgram } from '../../devenv/debian-programs.ts';
 
 const LIBRARY_PLACES = ['x86_64-linux-gnu', 'aarch64-linux-gnu'].map(
   (triplet) => `/usr/lib/${triplet}/pkcs11/libtpm2_pkcs11.so`,
 );
-const PROGRAMS = ['/usr/bin/swtpm', '/usr/sbin/tpm2-abrmd', '/usr/bin/dbus-daemon'];
+const PROGRAMS = ['/usr/bin/swtpm', '/usr/bin/dbus-daemon'] as const;
 const PORT_TRIES = 50;
 const START_TIMEOUT_MS = 20_000;
 
@@ -21,7 +22,7 @@ const START_TIMEOUT_MS = 20_000;
 export function tpmLibrary(): string {
   const library = LIBRARY_PLACES.find((place) => existsSync(place));
   if (library !== undefined && PROGRAMS.every((program) => existsSync(program))) return library;
-  throw new Error('apt-get install swtpm tpm2-abrmd libtss2-tcti-tabrmd0 libtpm2-pkcs11-1 dbus');
+  throw new Error('apt-get install swtpm libtss2-tcti-tabrmd0 libtpm2-pkcs11-1 dbus-daemon dbus-bin');
 }
 
 export class SoftTpm {
@@ -59,13 +60,16 @@ export class SoftTpm {
     try {
       const channels = ['--server', `type=tcp,port=${port}`, '--ctrl', `type=tcp,port=${port + 1}`];
       const flags = ['--tpm2', '--tpmstate', `dir=${state}`, '--flags', 'not-need-init,startup-clear'];
-      await until(start([PROGRAMS[0]!, 'socket', ...flags, ...channels]), () => canConnect({ port: port + 1 }));
+      await until(start([PROGRAMS[0], 'socket', ...flags, ...channels]), () => canConnect({ port: port + 1 }));
       const socket = join(directory, 'bus');
-      await until(start([PROGRAMS[2]!, '--session', '--nofork', '--nopidfile', `--address=${bus}`]), () =>
+      await until(start([PROGRAMS[1], '--session', '--nofork', '--nopidfile', `--address=${bus}`]), () =>
         canConnect({ path: socket }),
       );
       const tcti = `--tcti=swtpm:host=127.0.0.1,port=${port}`;
-      const manager = start([PROGRAMS[1]!, '--session', '--allow-root', tcti], { DBUS_SESSION_BUS_ADDRESS: bus });
+      const manager = start([debianProgram('/usr/sbin/tpm2-abrmd'), '--session', '--allow-root', tcti], {
+        ...debianEnvironment(),
+        DBUS_SESSION_BUS_ADDRESS: bus,
+      });
       await until(manager, () => isOwned(bus));
     } catch (error) {
       await tpm.stop();
