@@ -213,6 +213,112 @@ test(
   STORY_MS,
 );
 
+describe('[P-12] a unit whose cloud is gone', () => {
+  const bundle = () => join(world.directory, 'workshop.aosbundle');
+  const cm = () => world.unit.supervisor.daemon('aos-cm');
+  const restarted = async () => {
+    await cm().start();
+    await world.unit.supervisor.untilReady('aos-cm');
+    await world.untilUnit('its node is connected', ({ nodes }) => nodes.some(({ connected }) => connected));
+  };
+  let before: string;
+
+  beforeAll(async () => {
+    before = await world.versionOf(WEB);
+    // What the cloud wants from here on does not reach the unit.
+    await cm().stop();
+    await world.publishBusybox(WEB, '1.2.0', {}, 2_000_000);
+    await world.wish(WEB, '1.2.0');
+    expect(await world.must('bundle', bundle())).toMatch(/workshop\.aosbundle is for unit-\w+: \d+ bytes/);
+    await world.cloud.goAway();
+    await restarted();
+  }, STORY_MS);
+
+  /** The bundle with one byte changed, behind its head. */
+  async function damaged(at: number): Promise<string> {
+    const bytes = await readFile(bundle());
+    bytes[at]! ^= 1;
+    const path = join(world.directory, 'damaged.aosbundle');
+    await writeFile(path, bytes);
+    return path;
+  }
+
+  test('is shown what a bundle would do', async () => {
+    const said = await world.must('plan', bundle());
+    expect(said).toMatch(new RegExp(`an update would start[\\s\\S]*downloaded\n  ${WEB} 1\\.2\\.0`));
+    expect(await world.versionOf(WEB)).toBe(before);
+  });
+
+  test('refuses one that was damaged on its way, cut short, or is something else, and goes on as it was', async () => {
+    const size = (await readFile(bundle())).length;
+    const cut = join(world.directory, 'cut.aosbundle');
+    await writeFile(cut, (await readFile(bundle())).subarray(0, size / 2));
+    for (const [path, words] of [
+      [await damaged(700), /the bundle is not believed: signature is wrong|no bundle/],
+      [await damaged(Math.floor(size / 2)), /the bundle is damaged: blob sha256:.*; copy it again/],
+      [cut, /the bundle is cut short|ends too early/],
+      ['/etc/hostname', /is no bundle; "aosctl bundle" at the cloud makes one/],
+      ['/no/such/file', /cannot read \/no\/such\/file/],
+    ] as const) {
+      const { code, stderr } = await world.ctl('apply', path);
+      expect(stderr).toMatch(words);
+      expect(code).not.toBe(0);
+    }
+    expect(await world.versionOf(WEB)).toBe(before);
+    expect((await world.unit.status()).update.state).toBe('none');
+  });
+
+  test(
+    'whose CM is killed while it takes a bundle is as before, or has it',
+    async () => {
+      const env = cm().spec.env as Record<string, string>;
+      for (const point of ['cm.bundle.received', 'cm.bundle.renamed']) {
+        env.AOS_FAULT = point;
+        await cm().stop();
+        await restarted();
+        const { code, stderr } = await world.ctl('apply', bundle());
+        expect([code, stderr]).not.toEqual([0, '']);
+        delete env.AOS_FAULT;
+        await cm().stop();
+        await restarted();
+        expect(await world.versionOf(WEB)).toBe(before);
+      }
+    },
+    STORY_MS,
+  );
+
+  test(
+    'takes the new version from the bundle; the same once more changes nothing',
+    async () => {
+      expect(await world.must('apply', bundle(), '--wait', '60')).toMatch(
+        new RegExp(`is carried out\n  ${WEB} 1\\.2\\.0`),
+      );
+      expect(await world.versionOf(WEB)).toBe(`${WEB} 1.2.0`);
+      const pid = await world.pidOf(WEB);
+      expect(await world.must('apply', bundle())).toMatch(/changes nothing/);
+      expect(await world.pidOf(WEB)).toBe(pid);
+    },
+    STORY_MS,
+  );
+
+  test(
+    'keeps it when the cloud is there again, and then follows the cloud',
+    async () => {
+      const pid = await world.pidOf(WEB);
+      await world.cloud.comeBack();
+      await world.untilActive(WEB, '1.2.0');
+      expect(await world.pidOf(WEB)).toBe(pid);
+      await world.publishBusybox(WEB, '1.3.0');
+      await world.deploy(WEB, '1.3.0');
+      const { code, stderr } = await world.ctl('apply', bundle());
+      expect(stderr).toMatch(/the bundle is too old: .* a desired status of the cloud of .* is in force/);
+      expect(code).toBe(1);
+      expect(await world.versionOf(WEB)).toBe(`${WEB} 1.3.0`);
+    },
+    STORY_MS,
+  );
+});
+
 test(
   'aosctl dev runs a folder, again after each change, tells what does not work, and removes it with Ctrl-C',
   async () => {

@@ -1,9 +1,10 @@
 import { expect, test } from 'vitest';
 import type { UnitReport } from '../../daemon/index.ts';
 import { diagnose } from './diagnose.ts';
-import type { Facts } from './facts.ts';
+import type { Facts, TokenFact } from './facts.ts';
 
 const NOW = Date.UTC(2026, 5, 1);
+const DAY_MS = 86_400_000;
 const GIB = 1024 ** 3;
 const space = { totalBytes: 8 * GIB, freeBytes: 4 * GIB, freeFiles: 0.9, isWritable: true, hasQuotas: true };
 
@@ -19,6 +20,11 @@ const unit: UnitReport = {
   items: [],
   instances: [],
 };
+
+const token = (state: TokenFact['state'], detail?: string): TokenFact => ({
+  ...{ name: 'aoscore', library: '/lib/softhsm.so', pinFile: '/var/aos/.pin', state },
+  ...(detail !== undefined && { detail }),
+});
 
 const healthy: Facts = {
   nowMs: NOW,
@@ -37,6 +43,8 @@ const healthy: Facts = {
   iamMode: 'normal',
   certificates: [{ type: 'online', notAfter: '2027-06-01T00:00:00Z', current: true }],
   configs: [{ path: '/etc/aos/cm.cfg' }],
+  ports: [{ daemon: 'aos-cm', key: 'cmServerUrl', port: 8093, holder: { pid: 7, command: 'node /usr/lib/aos-cm.js' } }],
+  tokens: [token('fine')],
   places: [{ what: 'storages', path: '/var/aos/storages', space }],
   setAside: [],
 };
@@ -78,6 +86,74 @@ test.each<[string, Partial<Facts>, 'fault' | 'warning', string, RegExp, RegExp]>
   ['no veth', { devices: ['bridge', 'vlan'] }, 'fault', 'network device veth', /cannot make/, /modprobe veth/],
   ['no VLANs', { devices: ['bridge', 'veth'] }, 'warning', 'network device vlan', /cannot make/, /8021q/],
   ['a clock in 1970', { nowMs: 1_000_000 }, 'fault', 'clock', /1970/, /set it/],
+  [
+    'a clock behind',
+    { lastWriteMs: NOW + 40 * DAY_MS },
+    'fault',
+    'clock',
+    /files of the daemons are from 2026-07/,
+    /set it/,
+  ],
+  [
+    'a port that is taken',
+    { ports: [{ ...healthy.ports[0]!, holder: { pid: 12, command: 'nginx: master' } }] },
+    'fault',
+    'port 8093',
+    /aos-cm needs it \("cmServerUrl"\), and nginx: master \(pid 12\) listens/,
+    /end that process, or give aos-cm another port/,
+  ],
+  [
+    'a missing PIN',
+    { tokens: [token('no pin')] },
+    'fault',
+    'token aoscore',
+    /\.pin does not exist/,
+    /backup|provision/,
+  ],
+  ['an empty PIN', { tokens: [token('empty pin')] }, 'fault', 'token aoscore', /\.pin is empty/, /backup|provision/],
+  [
+    'a wrong PIN',
+    { tokens: [token('wrong pin')] },
+    'fault',
+    'token aoscore',
+    /\.pin is wrong/,
+    /before the token locks/,
+  ],
+  ['a locked PIN', { tokens: [token('locked pin')] }, 'fault', 'token aoscore', /locked/, /unlock it/],
+  ['a PIN for root only', { tokens: [token('closed pin')] }, 'warning', 'token aoscore', /may not read/, /sudo/],
+  [
+    'no PKCS#11 library',
+    { tokens: [token('no library', 'ENOENT')] },
+    'fault',
+    'token aoscore',
+    /cannot be loaded: ENOENT/,
+    /softhsm2/,
+  ],
+  ['no token', { tokens: [token('no token')] }, 'fault', 'token aoscore', /not there/, /SOFTHSM2_CONF/],
+  [
+    'a token that fails',
+    { tokens: [token('failed', 'CKR_DEVICE')] },
+    'fault',
+    'token aoscore',
+    /CKR_DEVICE/,
+    /journalctl/,
+  ],
+  [
+    'a cloud that is from tomorrow',
+    link('certificate is not yet valid'),
+    'warning',
+    'cloud',
+    /not yet/,
+    /clock of this node is behind/,
+  ],
+  [
+    'a cloud that is from yesterday',
+    link('certificate has expired'),
+    'warning',
+    'cloud',
+    /expired/,
+    /clock of this node is ahead/,
+  ],
   [
     'a broken configuration',
     { configs: [{ path: '/etc/aos/cm.cfg', problem: 'is not JSON: line 3' }] },
@@ -198,4 +274,30 @@ test('[P-08] what nobody uses is no fault: an old certificate beside the current
   const old = { type: 'online', notAfter: '2020-01-01T00:00:00Z', current: false };
   const findings = diagnose({ ...healthy, certificates: [...healthy.certificates, old] });
   expect(findings.filter(({ level }) => level !== 'ok')).toEqual([]);
+});
+
+test('[P-08] a clock that is ahead: every certificate has expired at once', () => {
+  const expired = ['online', 'iam', 'sm'].map((type) => ({ type, notAfter: '2026-05-01T00:00:00Z', current: true }));
+  const findings = diagnose({ ...healthy, certificates: expired }).filter(({ level }) => level !== 'ok');
+  expect(findings.map(({ check }) => check)).toEqual([
+    'clock',
+    'certificate online',
+    'certificate iam',
+    'certificate sm',
+  ]);
+  expect(findings[0]).toMatchObject({
+    found: expect.stringMatching(/may be ahead/),
+    cure: expect.stringMatching(/date/),
+  });
+});
+
+test('[P-08] whoever may not see who listens is told when the daemon itself does not answer', () => {
+  const ports = [{ daemon: 'aos-cm', key: 'cmServerUrl', port: 8093 }] as const;
+  expect(diagnose({ ...healthy, ports }).filter(({ level }) => level !== 'ok')).toEqual([]);
+  const daemons = daemonIs(1, { state: 'absent' });
+  expect(diagnose({ ...healthy, ports, daemons }).find(({ check }) => check === 'port 8093')).toMatchObject({
+    level: 'fault',
+    found: expect.stringMatching(/another process listens/),
+    cure: expect.stringMatching(/ss -ltnp/),
+  });
 });

@@ -1,5 +1,5 @@
 /** The judgement of `aosctl doctor`: each finding with its cure (spec/beyond.md P-08). Pure. */
-import type { CertificateFact, DaemonFact, Facts, PlaceFact } from './facts.ts';
+import type { CertificateFact, DaemonFact, Facts, PlaceFact, PortFact, TokenFact } from './facts.ts';
 
 export type Level = 'ok' | 'warning' | 'fault';
 
@@ -31,8 +31,10 @@ export function diagnose(facts: Facts): Finding[] {
     ...facts.configs.map(config),
     ...facts.places.flatMap(place),
     ...facts.setAside.map(setAside),
+    ...facts.ports.map((one) => port(one, facts)),
+    ...facts.tokens.map(token),
     ...facts.daemons.map((daemon) => daemonFinding(daemon, facts)),
-    ...facts.certificates.filter(({ current }) => current).map((one) => certificate(one, facts.nowMs)),
+    ...current(facts).map((one) => certificate(one, facts.nowMs)),
     ...unit(facts),
   ];
 }
@@ -97,11 +99,77 @@ function networkDevices(devices: readonly string[]): Finding[] {
   ];
 }
 
-function clock({ nowMs }: Facts): Finding {
+const current = ({ certificates }: Facts): CertificateFact[] => certificates.filter((one) => one.current);
+
+/** Nobody here knows the time; what is certain is that it does not run backwards, and that not all ends at once. */
+function clock(facts: Facts): Finding {
+  const { nowMs, lastWriteMs } = facts;
   const now = new Date(nowMs).toISOString();
-  return nowMs < LEAST_TIME_MS
-    ? fault('clock', `it says ${now}`, 'set it, or start time synchronisation: no certificate is valid at that time')
-    : ok('clock', now);
+  const set = 'set it, or start time synchronisation';
+  if (nowMs < LEAST_TIME_MS) return fault('clock', `it says ${now}`, `${set}: no certificate is valid at that time`);
+  if (lastWriteMs !== undefined && lastWriteMs > nowMs + DAY_MS) {
+    const then = new Date(lastWriteMs).toISOString();
+    return fault(
+      'clock',
+      `it says ${now}, and files of the daemons are from ${then}: it is behind, or was ahead then`,
+      set,
+    );
+  }
+  const used = current(facts);
+  if (used.length > 1 && used.every(({ notAfter }) => Date.parse(notAfter) < nowMs)) {
+    return warning('clock', `it says ${now}, when every certificate has expired: it may be ahead`, `date; ${set}`);
+  }
+  return ok('clock', now);
+}
+
+function port({ daemon, key, port, holder }: PortFact, { daemons }: Facts): Finding {
+  const check = `port ${port}`;
+  const answers = daemons.some(({ name, state }) => name === daemon && state === 'answers');
+  if (holder ? holder.command.includes(daemon) : answers) return ok(check, `${daemon} listens on it`);
+  const who = holder ? `${holder.command.slice(0, 60)} (pid ${holder.pid})` : 'another process';
+  return fault(
+    check,
+    `${daemon} needs it ("${key}"), and ${who} listens on it`,
+    `${holder ? 'end that process' : `ss -ltnp "sport = :${port}" tells which; end it`}, or give ${daemon} another port`,
+  );
+}
+
+/** What a person does about a token that cannot be opened. */
+function token({ name, library, pinFile, state, detail }: TokenFact): Finding {
+  const check = `token ${name}`;
+  const again = 'the keys are lost without it: restore the file from a backup, or provision the node again';
+  switch (state) {
+    case 'fine':
+      return ok(check, `its PIN is in ${pinFile}`);
+    case 'closed pin':
+      return warning(check, `we may not read ${pinFile}`, 'sudo aosctl doctor');
+    case 'no pin':
+      return fault(check, `its PIN is missing: ${pinFile} does not exist`, again);
+    case 'empty pin':
+      return fault(check, `its PIN is missing: ${pinFile} is empty`, again);
+    case 'wrong pin':
+      return fault(check, `the PIN in ${pinFile} is wrong`, `stop aos-iam before the token locks itself; ${again}`);
+    case 'locked pin':
+      return fault(
+        check,
+        'its PIN is locked after too many wrong ones',
+        'unlock it as its maker says, or provision the node again',
+      );
+    case 'no library':
+      return fault(
+        check,
+        `${library} cannot be loaded${told(detail)}`,
+        'install what it belongs to (SoftHSM: apt-get install softhsm2)',
+      );
+    case 'no token':
+      return fault(
+        check,
+        `it is not there${told(detail)}`,
+        'check the device, and SOFTHSM2_CONF in /etc/default/aoscore',
+      );
+    case 'failed':
+      return fault(check, `it cannot be opened${told(detail)}`, 'journalctl -u aos-iam tells more; check the device');
+  }
 }
 
 function config({ path, problem }: Facts['configs'][number]): Finding {
@@ -226,6 +294,12 @@ const told = (error: string | undefined): string => (error ? `: ${error}` : '');
 
 /** The words of the link name the cause; each has its own way out. */
 function cureOfLink(error = ''): string {
+  if (/not yet valid/i.test(error)) {
+    return 'the clock of this node is behind, or that of the cloud ahead: compare "date" on both';
+  }
+  if (/certificate has expired|CERT_HAS_EXPIRED/i.test(error)) {
+    return 'the clock of this node is ahead, or the certificate of the cloud was not renewed: compare "date" on both';
+  }
   if (/ENOTFOUND|EAI_AGAIN|getaddrinfo/i.test(error)) {
     return 'its name is not known here: check DNS of this node and the address in the configuration';
   }

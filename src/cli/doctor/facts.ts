@@ -20,6 +20,34 @@ export interface CertificateFact {
   readonly current: boolean;
 }
 
+/** A port that a daemon of this node wants and somebody listens on. */
+export interface PortFact {
+  readonly daemon: DaemonName;
+  /** Member of the configuration that names it. */
+  readonly key: string;
+  readonly port: number;
+  /** Absent: we may not see who it is. */
+  readonly holder?: { readonly pid: number; readonly command: string };
+}
+
+/** A token that holds keys of this node. */
+export interface TokenFact {
+  readonly name: string;
+  readonly library: string;
+  readonly pinFile: string;
+  readonly state:
+    | 'fine'
+    | 'no pin'
+    | 'closed pin'
+    | 'empty pin'
+    | 'wrong pin'
+    | 'locked pin'
+    | 'no library'
+    | 'no token'
+    | 'failed';
+  readonly detail?: string;
+}
+
 /** A directory of the daemons and the file system that it lies on. */
 export interface PlaceFact {
   readonly what: string;
@@ -45,6 +73,8 @@ export interface ConfigFact {
 export interface Facts {
   /** The wall clock, milliseconds since 1970. */
   readonly nowMs: number;
+  /** When the daemons last wrote something: the clock was not behind it. Absent: they never did. */
+  readonly lastWriteMs?: number;
   readonly isRoot: boolean;
   /** `x.y.z-…`. */
   readonly kernel: string;
@@ -61,6 +91,8 @@ export interface Facts {
   readonly iamMode?: string;
   readonly certificates: readonly CertificateFact[];
   readonly configs: readonly ConfigFact[];
+  readonly ports: readonly PortFact[];
+  readonly tokens: readonly TokenFact[];
   readonly places: readonly PlaceFact[];
   /** Databases that were set aside because they were damaged. */
   readonly setAside: readonly string[];

@@ -1,6 +1,6 @@
 /** Looks at this node for `aosctl doctor`. Whatever cannot be looked at is a fact too: nothing here throws. */
 import { execFile } from 'node:child_process';
-import { access, constants, readdir, readFile, statfs } from 'node:fs/promises';
+import { access, constants, readdir, readFile, stat, statfs } from 'node:fs/promises';
 import { release } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
@@ -15,7 +15,10 @@ import {
   type DaemonFact,
   type Facts,
   type PlaceFact,
+  type TokenFact,
 } from './facts.ts';
+import { lookAtPorts, portsOf } from './gather-ports.ts';
+import { lookAtToken, tokensOf } from './gather-tokens.ts';
 
 const run = promisify(execFile);
 
@@ -53,6 +56,7 @@ export async function gatherFacts(context: Context, configDir: string): Promise<
   ]);
   return {
     nowMs: Date.now(),
+    ...((await lastWrite(places.map(({ path }) => path))) ?? {}),
     isRoot: process.getuid?.() === 0,
     kernel: release(),
     fileSystems: await fileSystems(),
@@ -64,9 +68,39 @@ export async function gatherFacts(context: Context, configDir: string): Promise<
     ...(iam.answer && { iamMode: iam.answer.mode }),
     certificates: iam.answer?.certificates ?? [],
     configs: documents.map(({ path, problem }) => ({ path, ...(problem !== undefined && { problem }) })),
+    ports: await lookAtPorts(documents.flatMap(({ path, value = {} }) => portsOf(path, value))),
+    tokens: await tokens(documents, iam),
     places: await Promise.all(places.map(lookAt)),
     setAside: (await Promise.all(places.map(({ path }) => setAsideIn(path)))).flat(),
   };
+}
+
+/** A blank node has no PINs yet; one whose IAM runs has shown that they are right. */
+async function tokens(documents: readonly ConfigDocument[], { answer }: Answer<IamAnswer>): Promise<TokenFact[]> {
+  if (answer?.mode === 'provisioning') return [];
+  const wanted = documents.flatMap(({ path, value }) => (value && kindOf(path) === 'iam' ? tokensOf(value) : []));
+  const facts: TokenFact[] = [];
+  // One after another: a library takes one user at a time in a process.
+  for (const token of wanted) facts.push(await lookAtToken(token, answer === undefined));
+  return facts;
+}
+
+/** When something in these directories was last written. */
+async function lastWrite(directories: readonly string[]): Promise<{ readonly lastWriteMs: number } | undefined> {
+  const times = await Promise.all(
+    directories.map(async (directory) => {
+      try {
+        const names = await readdir(directory);
+        const found = await Promise.all(names.map((name) => stat(join(directory, name))));
+        return found.map(({ mtimeMs }) => mtimeMs);
+      } catch {
+        // Missing, closed to us, or changing just now: another finding says so, or the next look sees more.
+        return [];
+      }
+    }),
+  );
+  const all = times.flat();
+  return all.length === 0 ? undefined : { lastWriteMs: Math.max(...all) };
 }
 
 interface Answer<T> {

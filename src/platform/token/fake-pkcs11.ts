@@ -27,6 +27,8 @@ interface FakeToken {
   officerPin?: string;
   userPin?: string;
   objects: Map<number, StoredObject>;
+  /** A wrong user PIN was given since the last right one. */
+  hasFailed?: boolean;
 }
 
 export class FakePkcs11 implements Pkcs11Library {
@@ -93,7 +95,8 @@ export class FakePkcs11 implements Pkcs11Library {
 
   open(slotId: number, userPin?: string): TokenSession {
     const token = this.#token(slotId);
-    if (userPin !== undefined && token.userPin !== userPin) {
+    if (userPin !== undefined) token.hasFailed = token.userPin !== userPin;
+    if (token.hasFailed && userPin !== undefined) {
       throw new AosError('wrongState', `cannot open the token "${token.label}": CKR_PIN_INCORRECT`, { exitCode: 160 });
     }
     const failIfWanted = (name: FailingCall) => {
@@ -117,7 +120,7 @@ export class FakePkcs11 implements Pkcs11Library {
   }
 
   #info(slotId: number): TokenInfo {
-    const { label, officerPin, userPin } = this.#token(slotId);
+    const { label, officerPin, userPin, hasFailed } = this.#token(slotId);
     return {
       slotId,
       label,
@@ -126,6 +129,7 @@ export class FakePkcs11 implements Pkcs11Library {
       serial: String(slotId),
       initialized: officerPin !== undefined,
       userPinInitialized: userPin !== undefined,
+      userPin: hasFailed ? 'failed' : 'fine',
     };
   }
 }

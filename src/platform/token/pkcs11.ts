@@ -220,7 +220,15 @@ class Library implements Pkcs11Library {
       serial: info.serialNumber.trimEnd(),
       initialized: (info.flags & this.#binding.CKF_TOKEN_INITIALIZED) !== 0,
       userPinInitialized: (info.flags & this.#binding.CKF_USER_PIN_INITIALIZED) !== 0,
+      userPin: this.#userPin(info.flags),
     };
+  }
+
+  #userPin(flags: number): TokenInfo['userPin'] {
+    const { CKF_USER_PIN_LOCKED, CKF_USER_PIN_FINAL_TRY, CKF_USER_PIN_COUNT_LOW } = this.#binding;
+    if (flags & CKF_USER_PIN_LOCKED) return 'locked';
+    if (flags & CKF_USER_PIN_FINAL_TRY) return 'last try';
+    return flags & CKF_USER_PIN_COUNT_LOW ? 'failed' : 'fine';
   }
 }
 

@@ -48,6 +48,16 @@ export function tokenSuite(name: string, make: () => Pkcs11Library): void {
       session = library.open(slotId, '1234');
     });
 
+    test('a wrong user PIN is remembered by the token until the right one comes', () => {
+      session.close();
+      const { slotId, userPin } = library.find({ label: 'aoscore' });
+      expect(userPin).toBe('fine');
+      expect(() => library.open(slotId, '4321')).toThrow();
+      expect(library.find({ label: 'aoscore' }).userPin).toBe('failed');
+      session = library.open(slotId, '1234');
+      expect(library.find({ label: 'aoscore' }).userPin).toBe('fine');
+    });
+
     test('[IAM-09] an RSA key signs and decrypts, and cannot be read', async () => {
       await session.generateKeyPair({ kind: 'rsa', bits: 2048 }, ID, 'offline');
       const [privateKey] = session.list({ kind: 'privateKey', id: ID });

@@ -18,6 +18,8 @@ export interface TokenInfo {
   readonly serial: string;
   readonly initialized: boolean;
   readonly userPinInitialized: boolean;
+  /** What the token tells of wrong user PINs since the last right one. */
+  readonly userPin: 'fine' | 'failed' | 'last try' | 'locked';
 }
 
 export type KeyAlgorithm =
