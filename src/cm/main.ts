@@ -96,10 +96,10 @@ async function start(life: Life, config: CmConfig, { iam, server }: Identity, mo
   life.use('status', modules.status);
   life.use('updates', modules.updates).start();
   await modules.bundles.start();
-  // Ids, addresses and checksums are handed out by updates: after each, the copy knows what runs.
+  // Ids, addresses and checksums are handed out by updates: the copy knows them once they are in use, and after the end.
   const copy = life.use('database-copy', modules.databaseCopy);
   modules.updates.watch(({ state }) => {
-    if (state === 'none') copy.refresh();
+    if (state === 'activating' || state === 'none') copy.refresh();
   });
   life.use('link', modules.link).start();
 }

@@ -18,7 +18,7 @@ import {
   parseFileServerUrl,
   SpaceKeeper,
 } from './images/index.ts';
-import { InstanceIds, InstanceStore, Launcher, readSystemIds } from './launcher/index.ts';
+import { InstanceStore, Launcher, readSystemIds } from './launcher/index.ts';
 import { CloudLink, SqliteOutboxStore } from './link/index.ts';
 import { HostsFile, NetworkManager, NetworkService, NetworkStore } from './networks/index.ts';
 import { NodeDirectory, SmController } from './nodes/index.ts';
@@ -133,7 +133,7 @@ export async function makeModules(ground: Ground, { credentials, iam, orders, se
   });
   const unitConfig = new UnitConfig({ file: config.unitConfigFile, nodes, links: controller, logger });
   const launcher = new Launcher({
-    store: new InstanceStore(database, new InstanceIds(join(config.workingDir, 'aos-cm.ids.json'), logger)),
+    store: new InstanceStore(database),
     nodes,
     streams: controller,
     items: images,

@@ -6,6 +6,8 @@ import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { silentLogger } from '../core/index.ts';
 import { DatabaseCopy, openDatabase } from '../storage/index.ts';
+import { InstanceStore } from './launcher/index.ts';
+import { testRow } from './launcher/row-for-tests.ts';
 import { CM_MIGRATIONS, DATABASE_FILE, openCmStore } from './store.ts';
 import { NOTHING_DESIRED, UpdateStore } from './updates/index.ts';
 
@@ -83,6 +85,21 @@ describe('[R-04] the copy of a damaged database', () => {
     database.close();
     // The copy stays one: the next damage finds it again.
     expect(await readdir(directory)).toContain(`${DATABASE_FILE}.copy`);
+  });
+
+  test('has the ids that own the files of instances, and with them their places', async () => {
+    const database = await openCmStore(directory, silentLogger);
+    const rows = [{ ...testRow('a'), uid: 5007, gid: 5009 }, testRow('b')];
+    new InstanceStore(database).save({ requests: [], rows });
+    const copy = new DatabaseCopy({ database, path: path(), logger: silentLogger });
+    copy.refresh();
+    await vi.waitUntil(() => existsSync(`${path()}.copy`));
+    await copy.stop();
+    database.close();
+    await writeFile(path(), Buffer.alloc(8192, 'not a database'));
+    const restored = await openCmStore(directory, silentLogger);
+    expect(new InstanceStore(restored).rows).toEqual(rows);
+    restored.close();
   });
 
   test('is not looked at while the database is well', async () => {

@@ -1,7 +1,6 @@
 /** Which instance runs where, and how it does (spec/cm.md 4). */
 export type { Decision } from './decisions.ts';
 export type { EnvOverride } from './env-overrides.ts';
-export { InstanceIds } from './instance-ids.ts';
 export { InstanceStore, LAUNCHER_TABLES } from './instance-store.ts';
 export type { ItemDocuments, ManifestDocuments } from './item-facts.ts';
 export { Launcher } from './launcher.ts';

@@ -1,12 +1,9 @@
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { instanceKey, silentLogger } from '../../core/index.ts';
-import { InstanceIds } from './instance-ids.ts';
 import { InstanceStore, LAUNCHER_TABLES } from './instance-store.ts';
 import { testRow } from './row-for-tests.ts';
 import { request } from './unit-for-tests.ts';
@@ -61,21 +58,4 @@ test.each([
   });
   expect(signal).toBe('SIGKILL');
   expect(new InstanceStore(database).rows.map(({ ident }) => ident.itemId)).toEqual(expected);
-});
-
-test('[R-04] instances keep their ids when the database is lost, whatever order they come back in', async () => {
-  const path = join(directory, 'ids.json');
-  const file = () => new InstanceIds(path, silentLogger);
-  const [a, b] = [testRow('a'), { ...testRow('b'), uid: 5007, gid: 5009 }];
-  const store = new InstanceStore(database, file());
-  store.save({ requests: [], rows: [a, b] });
-  database.exec('DELETE FROM launcher_instances');
-  const blank = new InstanceStore(database, file());
-  expect(blank.formerIds.get(instanceKey(b.ident))).toEqual({ itemId: 'b', uid: 5007, gid: 5009 });
-  blank.save({ requests: [], rows: [a] });
-  expect(file().all.get(instanceKey(b.ident))).toMatchObject({ uid: 5007 });
-  blank.save({ requests: [], rows: [] });
-  expect(file().all.get(instanceKey(a.ident))).toBeUndefined();
-  await writeFile(path, 'no JSON');
-  expect(file().all.size).toBe(0);
 });

@@ -5,7 +5,6 @@ import type { ItemType } from '../../core/index.ts';
 import { transaction } from '../../storage/index.ts';
 import type { RunRequest } from '../model.ts';
 import type { EnvOverride } from './env-overrides.ts';
-import type { Ids, InstanceIds } from './instance-ids.ts';
 import { type InstanceRow, type RowState, rowKey } from './instance-row.ts';
 
 /** Part of version 1 of the schema. */
@@ -64,7 +63,6 @@ export interface StoredLauncher {
 /** Holds what is stored in memory too, and writes only what differs, in one transaction per call. */
 export class InstanceStore {
   readonly #database: DatabaseSync;
-  readonly #ids: InstanceIds | undefined;
   #requests: readonly RunRequest[];
   #rows = new Map<string, { readonly row: InstanceRow; readonly position: number }>();
   #inOrder: readonly InstanceRow[] = [];
@@ -72,9 +70,8 @@ export class InstanceStore {
   #byNode: ReadonlyMap<string, readonly InstanceRow[]> = new Map();
   #overrides: readonly EnvOverride[];
 
-  constructor(database: DatabaseSync, ids?: InstanceIds) {
+  constructor(database: DatabaseSync) {
     this.#database = database;
-    this.#ids = ids;
     this.#requests = this.#list<RunRequest>('launcher_requests', 'request');
     this.#overrides = this.#list<EnvOverride>('launcher_overrides', 'entry');
     for (const record of database.prepare('SELECT * FROM launcher_instances').iterate()) {
@@ -97,11 +94,6 @@ export class InstanceStore {
   /** Active rows with their place on the node, in scheduling order. */
   rowsOf(nodeId: string): readonly InstanceRow[] {
     return this.#byNode.get(nodeId) ?? [];
-  }
-
-  /** Ids of all instances by `instanceKey`, also of those whose rows are lost. */
-  get formerIds(): ReadonlyMap<string, Ids> {
-    return this.#ids?.all ?? new Map();
   }
 
   get overrides(): readonly EnvOverride[] {
@@ -127,10 +119,6 @@ export class InstanceStore {
         for (const [, { row, position }] of changed) put.run(...keyOf(row), ...valuesOf(row), position);
       },
       'launcher.save',
-    );
-    this.#ids?.keep(
-      rows,
-      removed.map(([, { row }]) => row),
     );
     this.#requests = requests;
     this.#rows = next;

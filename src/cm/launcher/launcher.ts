@@ -278,7 +278,6 @@ export class Launcher {
       items,
       storage,
       systemIds: await systemIds(),
-      formerIds: this.#store.formerIds,
       nowMs: this.#clock.now().getTime(),
     };
   }

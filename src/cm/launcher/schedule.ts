@@ -4,7 +4,6 @@ import type { RunRequest } from '../model.ts';
 import { LAUNCHER } from '../numbers.ts';
 import { type Formed, formInstances, type Unformed } from './form-instances.ts';
 import { IdPool } from './id-pool.ts';
-import type { Ids } from './instance-ids.ts';
 import { type InstanceRow, rowKey } from './instance-row.ts';
 import { type ItemDocuments, itemFacts, unreadableItem } from './item-facts.ts';
 import type { Amounts, ItemFacts, NodeFacts, Placement, PlacementInput, WantedInstance } from './model.ts';
@@ -57,8 +56,6 @@ export interface ScheduleInput {
   readonly items: ItemSource;
   readonly storage: InstanceStorage;
   readonly systemIds: SystemIds;
-  /** Ids of instances without a row, from before the database was lost. */
-  readonly formerIds?: ReadonlyMap<string, Ids>;
   readonly nowMs: number;
 }
 
@@ -134,10 +131,6 @@ function form(input: ScheduleInput, facts: ReadonlyMap<string, ItemFacts>): Form
   for (const row of input.rows) {
     const holds = uidPool.hold(instanceKey(row.ident), row.uid) && gidPool.hold(row.ident.itemId, row.gid);
     if (!holds) conflicts.add(rowKey(row));
-  }
-  for (const [key, { itemId, uid, gid }] of input.formerIds ?? []) {
-    if (!uids.has(uid)) uidPool.hold(key, uid);
-    if (!gids.has(gid)) gidPool.hold(itemId, gid);
   }
   return formInstances({
     requests: input.requests,
