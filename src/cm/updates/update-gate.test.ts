@@ -80,6 +80,22 @@ describe('a lock', () => {
     expect(at.locks()).toEqual([]);
   });
 
+  test('[X-21] [P-20] is as long as was asked for, wherever the wall clock jumps meanwhile', async () => {
+    const at = gate();
+    at.lock(LOCK);
+    const state = wait(at);
+    await waits(at);
+    for (const years of [30, -50, 20]) {
+      offsetMs += years * 365 * 24 * 3_600_000;
+      const [lock] = at.locks();
+      expect(lock?.expiresAtMs).toBeGreaterThan(clock.now().getTime() + LOCK.duration - 600_000);
+      expect(lock?.expiresAtMs).toBeLessThanOrEqual(clock.now().getTime() + LOCK.duration + 1000);
+    }
+    expect(state.through).toBe(false);
+    at.unlock('drive');
+    await vi.waitFor(() => expect(state.through).toBe(true));
+  });
+
   test('that nobody holds cannot be released, and there are not endlessly many', () => {
     const at = gate();
     expect(() => at.unlock('drive')).toThrow('drive holds no lock');
@@ -119,7 +135,7 @@ describe('a trigger', () => {
     await vi.waitFor(() => expect(state.error).toMatchObject({ code: 'timeout' }));
   });
 
-  test('[R-03] is waited for in peace while the wall clock jumps', async () => {
+  test('[R-03] [X-21] is waited for in peace while the wall clock jumps', async () => {
     const at = gate({ type: 'trigger', ttl: '1h' });
     const state = wait(at);
     await waits(at);

@@ -28,9 +28,18 @@ export interface UpdateGateOptions {
   readonly logger: Logger;
 }
 
+/** A date that has moved farther than this was set. */
+const CLOCK_WAS_SET_MS = 1000;
+
+interface HeldLock extends UpdateLock {
+  /** On the monotonic clock. */
+  readonly endsAtMs: number;
+}
+
 export class UpdateGate {
   readonly #options: UpdateGateOptions;
-  readonly #locks = new Map<string, UpdateLock>();
+  /** By owner; they end on the monotonic clock, so that a date that is set neither ends nor lengthens one. */
+  readonly #locks = new Map<string, HeldLock>();
   readonly #released = new Set<UpdateKind>();
   #looksAgain: () => void = () => undefined;
   #waitsBecause: string | undefined;
@@ -39,7 +48,9 @@ export class UpdateGate {
     this.#options = options;
     const rows = options.database.prepare('SELECT owner, reason, expires_at FROM update_locks').all();
     for (const { owner, reason, expires_at } of rows) {
-      const lock = { owner: String(owner), reason: String(reason), expiresAtMs: Number(expires_at) };
+      const { clock } = options;
+      const endsAtMs = clock.monotonicMs() + Number(expires_at) - clock.now().getTime();
+      const lock = { owner: String(owner), reason: String(reason), expiresAtMs: Number(expires_at), endsAtMs };
       this.#locks.set(lock.owner, lock);
     }
   }
@@ -50,8 +61,15 @@ export class UpdateGate {
   }
 
   locks(): UpdateLock[] {
-    const nowMs = this.#options.clock.now().getTime();
-    return [...this.#locks.values()].filter(({ expiresAtMs }) => expiresAtMs > nowMs);
+    const { clock } = this.#options;
+    const [nowMs, dateMs] = [clock.monotonicMs(), clock.now().getTime()];
+    for (const lock of this.#locks.values()) {
+      const expiresAtMs = Math.round(dateMs + lock.endsAtMs - nowMs);
+      if (Math.abs(expiresAtMs - lock.expiresAtMs) > CLOCK_WAS_SET_MS) {
+        this.#locks.set(lock.owner, { ...lock, expiresAtMs });
+      }
+    }
+    return [...this.#locks.values()].filter(({ endsAtMs }) => endsAtMs > nowMs).map(({ endsAtMs: _, ...lock }) => lock);
   }
 
   /** Holds updates until it is released or expires; an owner has one lock, the newest. Durable on return. */
@@ -59,12 +77,13 @@ export class UpdateGate {
     if (!this.#locks.has(owner) && this.locks().length >= UPDATE.maxLocks) {
       throw new AosError('noMemory', `there are ${UPDATE.maxLocks} locks already`);
     }
-    const lock = { owner, reason, expiresAtMs: this.#options.clock.now().getTime() + duration };
+    const { clock } = this.#options;
+    const lock = { owner, reason, expiresAtMs: clock.now().getTime() + duration };
     this.#write(() => {
       const put = this.#options.database.prepare('INSERT OR REPLACE INTO update_locks VALUES (?, ?, ?)');
       put.run(owner, reason, lock.expiresAtMs);
     });
-    this.#locks.set(owner, lock);
+    this.#locks.set(owner, { ...lock, endsAtMs: clock.monotonicMs() + duration });
     this.#tell(`locked by ${owner} until ${new Date(lock.expiresAtMs).toISOString()}`, reason);
     return lock;
   }
