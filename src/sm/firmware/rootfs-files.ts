@@ -3,10 +3,8 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { open, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Transform } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
 import { z } from 'zod';
-import { AosError, asAosError, canceledBy, faultPoint, type Logger, parseDigest } from '../../core/index.ts';
+import { AosError, asAosError, faultPoint, type Logger, parseDigest, throwIfCanceled } from '../../core/index.ts';
 import { ensureDirectory, syncDirectory, temporaryName, writeFileAtomic } from '../../storage/index.ts';
 import { type Component, type ComponentImage, parseVersionFile, type StoredError } from './firmware-model.ts';
 import {
@@ -158,21 +156,16 @@ export class HostRootfsFiles implements RootfsFiles {
 
 /** Answers the SHA-256 of what was copied, hexadecimal. */
 async function copyDurably(from: string, to: string, signal: AbortSignal): Promise<string> {
+  throwIfCanceled(signal);
   const hash = createHash('sha256');
-  const tap = new Transform({
-    transform(chunk: Buffer, _encoding, done) {
-      hash.update(chunk);
-      done(undefined, chunk);
-    },
-  });
   const file = await open(to, 'wx', 0o600);
   try {
-    const source = createReadStream(from, { highWaterMark: PIECE_BYTES });
-    await pipeline(source, tap, file.createWriteStream({ autoClose: false }), { signal });
+    for await (const piece of createReadStream(from, { highWaterMark: PIECE_BYTES }) as AsyncIterable<Buffer>) {
+      throwIfCanceled(signal);
+      hash.update(piece);
+      await file.appendFile(piece);
+    }
     await file.sync();
-  } catch (error) {
-    if (signal.aborted) throw canceledBy(signal);
-    throw error;
   } finally {
     await file.close();
   }
