@@ -196,7 +196,7 @@ describe('what fails is tried again', () => {
     });
     await expect(download([url])).rejects.toMatchObject({
       code: 'timeout',
-      message: `${url} sends nothing for 0.05 s`,
+      message: `${url} sends no more than 10 bytes for 0.05 s`,
     });
     expect(await readFile(toFile, 'utf8')).toBe('0123456789');
     const silent = await serve(() => undefined);
@@ -204,6 +204,23 @@ describe('what fails is tried again', () => {
       code: 'timeout',
       message: `${silent.url} does not answer for 0.05 s`,
     });
+  });
+
+  test('[CM-40] a server that drips is given up for the next address, which goes on where it stopped', async () => {
+    downloadWith({ pauseFirstMs: 1, idleTimeoutMs: 100, tries: 1 });
+    const dripping = await serve((_, response) => {
+      response.writeHead(200, { 'content-length': CONTENT.length, etag: TAG });
+      let at = 0;
+      const drip = setInterval(() => {
+        response.write(CONTENT.subarray(at, at + 1));
+        at += 1;
+      }, 10);
+      response.on('close', () => clearInterval(drip));
+    });
+    const good = await serve(whole());
+    await download([dripping.url, good.url]);
+    await expectDownloaded();
+    expect(good.asked[0]?.[0]).toMatch(/^bytes=[1-9]/);
   });
 
   test('a server that accepts and does not shake hands is given up', async () => {

@@ -8,13 +8,15 @@ const MAX_REDIRECTS = 5;
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 const IDLE_CONNECTION_MS = 10_000;
 const MAX_REMEMBERED_TRUST = 4;
+/** A server that sends less in the time of a silence drips: it would hold a download for years. */
+const LEAST_BYTES = 1024;
 
 export interface GetOptions {
   readonly headers: Readonly<Record<string, string>>;
   /** Additional certificate authorities, PEM. */
   readonly caPem: readonly string[];
   readonly connectTimeoutMs: number;
-  /** Longest time without any byte, before the answer begins and while it goes on. */
+  /** Longest time without an answer, and without bytes worth the wait while it goes on. */
   readonly idleTimeoutMs: number;
   readonly signal: AbortSignal;
 }
@@ -116,12 +118,12 @@ class Watchdog {
     this.#bite = bite;
   }
 
-  watch(timeoutMs: number, complaint: string): void {
+  watch(timeoutMs: number, complaint: string, afterMs = timeoutMs): void {
     this.rest();
     // The error is made when it is needed: this is called for each piece of a large file.
     this.#timer = setTimeout(
       () => this.#bite(new AosError('timeout', `${complaint} for ${timeoutMs / 1000} s`)),
-      timeoutMs,
+      afterMs,
     );
   }
 
@@ -130,16 +132,27 @@ class Watchdog {
   }
 }
 
-/** The server is watched only while its bytes are waited for, not while the reader is busy. */
+/**
+ * The server is watched only while its bytes are waited for, not while the reader is busy. A few bytes now and then do
+ * not begin the wait anew.
+ */
 async function* readBody(response: IncomingMessage, url: URL, options: GetOptions): AsyncGenerator<Buffer> {
   const watchdog = new Watchdog((error) => response.destroy(error));
-  const complaint = `${describeUrl(url)} sends nothing`;
-  const expectBytes = () => watchdog.watch(options.idleTimeoutMs, complaint);
+  const { idleTimeoutMs } = options;
+  let [waitedMs, bytes, sinceMs] = [0, 0, 0];
+  const expectBytes = () => {
+    const sends = bytes === 0 ? 'sends nothing' : `sends no more than ${bytes} bytes`;
+    sinceMs = performance.now();
+    watchdog.watch(idleTimeoutMs, `${describeUrl(url)} ${sends}`, Math.max(0, idleTimeoutMs - waitedMs));
+  };
   try {
     expectBytes();
-    for await (const chunk of response) {
+    for await (const chunk of response as AsyncIterable<Buffer>) {
       watchdog.rest();
-      yield chunk as Buffer;
+      waitedMs += performance.now() - sinceMs;
+      bytes += chunk.byteLength;
+      if (bytes >= LEAST_BYTES) [waitedMs, bytes] = [0, 0];
+      yield chunk;
       expectBytes();
     }
   } catch (error) {

@@ -77,13 +77,14 @@ export class BlobFetcher {
   ensure(digest: Digest, trust: SignatureTrust, signal: AbortSignal): Promise<void> {
     const running = this.#running.get(digest);
     if (running) return running;
-    const work = this.#limiter
-      .run(async () => {
-        if (!(await this.isWhole(digest, signal))) await this.#fetch(digest, trust, signal);
-      })
-      .finally(() => this.#running.delete(digest));
+    const work = this.#ensure(digest, trust, signal).finally(() => this.#running.delete(digest));
     this.#running.set(digest, work);
     return work;
+  }
+
+  async #ensure(digest: Digest, trust: SignatureTrust, signal: AbortSignal): Promise<void> {
+    if (await this.#limiter.run(() => this.isWhole(digest, signal))) return;
+    await this.#fetch(digest, trust, signal);
   }
 
   /** Whether the content is that of the digest; hashed again only when the file is not the one hashed before. */
@@ -123,8 +124,11 @@ export class BlobFetcher {
       jitter: IMAGES.downloadRetryJitter,
     });
     for (let mismatches = 0; ; ) {
-      const blob = await source.locate(digest, signal);
-      const outcome = await this.#fetchOnce(digest, blob, trust, signal);
+      // A blob that waits for its next try holds up no other.
+      const outcome = await this.#limiter.run(async () => {
+        const blob = await source.locate(digest, signal);
+        return this.#fetchOnce(digest, blob, trust, signal);
+      });
       if (outcome === 'stored') {
         const mark = await markOf(store.path(digest));
         if (mark) this.#verified.set(digest, mark);
