@@ -196,7 +196,11 @@ export class Machine {
     } catch (error) {
       if (!(error instanceof PowerCut || this.#isDead)) throw error;
     }
-    if (this.#isDead) return 'power cut';
+    if (this.#isDead) {
+      // Nothing of this process may be left when the machine is switched on again.
+      await this.runtime.settled();
+      return 'power cut';
+    }
     return this.#wantsReboot ? 'reboot' : 'rest';
   }
 

@@ -115,7 +115,11 @@ export class RootfsMachine implements RootfsFiles {
     } catch (error) {
       if (!(error instanceof PowerCut || this.#isDead)) throw error;
     }
-    if (this.#isDead) return 'power cut';
+    if (this.#isDead) {
+      // Nothing of this process may be left when the machine is switched on again.
+      await this.runtime.settled();
+      return 'power cut';
+    }
     return this.#wantsReboot ? 'reboot' : 'rest';
   }
 
