@@ -54,9 +54,17 @@ export class CloudClient {
   readonly #base: URL;
   readonly #agent: Agent;
   readonly #reason: string | undefined;
+  /** How long the operator's certificate is good, where it can be read. */
+  readonly #validity: { readonly path: string; readonly until: Date } | undefined;
 
   constructor(profile: Profile) {
     this.#reason = profile.because;
+    if (profile.cert !== undefined && profile.p12 !== undefined) {
+      throw new AosError('invalidArgument', 'two certificates are named: give --cert and --key, or --p12, not both');
+    }
+    if (profile.cert !== undefined && profile.key === undefined) {
+      throw new AosError('invalidArgument', `no key is named for the certificate ${profile.cert}: give --key`);
+    }
     const certificate = read(profile.cert, 'the operator certificate');
     const host = profile.cloud ?? (certificate && organisationOf(certificate));
     if (host === undefined) {
@@ -73,6 +81,7 @@ export class CloudClient {
         'no operator certificate is named: give --cert and --key, or --p12, or a profile',
       );
     }
+    this.#validity = certificate && { path: profile.cert!, until: new X509Certificate(certificate).validToDate };
     this.#agent = new Agent({
       keepAlive: true,
       ca: read(profile.ca, 'the CA file'),
@@ -134,6 +143,15 @@ export class CloudClient {
     }
   }
 
+  /** What somebody does whom the cloud does not let in. */
+  #whatNext(status: number, text: string): string {
+    if (status !== 401 && !/no certificate or token of a person/.test(text)) return '';
+    const next = 'ask whoever runs the cloud for a new one: "aosctl user certificate"';
+    const { path, until } = this.#validity ?? {};
+    if (until === undefined || until > new Date()) return `; ${next}`;
+    return `; the certificate ${path} has expired on ${until.toISOString()}: ${next}`;
+  }
+
   close(): void {
     this.#agent.destroy();
   }
@@ -165,7 +183,10 @@ export class CloudClient {
     const status = response.statusCode ?? 0;
     if (status >= 200 && status < 300) return response;
     const text = await readText(response, MAX_ERROR_TEXT);
-    throw new HttpStatusError(status, `${this.url} answered ${status} to ${method} ${path}: ${errorText(text)}`);
+    throw new HttpStatusError(
+      status,
+      `${this.url} answered ${status} to ${method} ${path}: ${errorText(text)}${this.#whatNext(status, text)}`,
+    );
   }
 
   #exchange(url: URL, options: RequestOptions, body: Body | undefined): Promise<IncomingMessage> {

@@ -51,6 +51,15 @@ export class Context {
     return this.#profile.unit;
   }
 
+  /** Throws `invalidArgument` when another unit is named for what only this machine can tell or do. */
+  mustBeHere(): void {
+    if (!this.namesUnit) return;
+    throw new AosError(
+      'invalidArgument',
+      `this is about this machine alone: leave --unit out, or log in on ${this.unit} and ask there`,
+    );
+  }
+
   /** The unit that is named, if one is. */
   get namedUnit(): string | undefined {
     return this.#profile.unit;

@@ -18,11 +18,11 @@ export async function followUnit(
   // The stream is opened before the first look, so that nothing happens unseen between them.
   const events = context.cloud.events(`${path}/events`, signal);
   try {
-    let next = events.next();
+    let next = nextOf(events);
     for (;;) {
       if (isDone(await context.cloud.get<CloudUnit>(path))) return true;
       if ((await next).done) break;
-      next = events.next();
+      next = nextOf(events);
     }
   } finally {
     // A generator that waits for news hears of a `return` with the next one only: its request is ended instead.
@@ -31,4 +31,14 @@ export async function followUnit(
   }
   context.signal.throwIfAborted();
   return false;
+}
+
+/**
+ * The next value of a stream that is waited for later. Its failure is for whoever awaits it; when something else fails
+ * first, nobody does, and that is no reason to end the process.
+ */
+export function nextOf<T>(values: AsyncGenerator<T>): Promise<IteratorResult<T>> {
+  const next = values.next();
+  next.catch(() => undefined);
+  return next;
 }

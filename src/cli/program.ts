@@ -53,7 +53,7 @@ export async function aosctl(args: readonly string[], surroundings: Surroundings
     stdout.write(`aosctl ${VERSION}\n`);
     return exitCode;
   }
-  const program = new Command('aosctl');
+  let program: Command;
   const run = async (action: (context: Context) => Promise<void>): Promise<void> => {
     const { json = false, profile, ...options } = program.opts<GlobalOptions>();
     const output = new Terminal({ stdout, stderr, env, json });
@@ -73,7 +73,7 @@ export async function aosctl(args: readonly string[], surroundings: Surroundings
       context?.close();
     }
   };
-  defineCommands(program, run, stdout, stderr);
+  program = commandsOf(run, stdout, stderr);
   try {
     await program.parseAsync(args, { from: 'user' });
   } catch (error) {
@@ -85,12 +85,13 @@ export async function aosctl(args: readonly string[], surroundings: Surroundings
   return exitCode;
 }
 
-function defineCommands(
-  program: Command,
+/** All commands, with what runs their actions. */
+export function commandsOf(
   run: (action: (context: Context) => Promise<void>) => Promise<void>,
   stdout: Stream,
   stderr: Stream,
-): void {
+): Command {
+  const program = new Command('aosctl');
   // Commands inherit this, so it comes first.
   program
     .exitOverride()
@@ -137,4 +138,5 @@ function defineCommands(
   bundleCommands(program, run);
   fleetCommands(program, run);
   peopleCommands(program, run);
+  return program;
 }

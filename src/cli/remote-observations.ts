@@ -1,6 +1,7 @@
 /** Alerts, usage and logs of a unit as its cloud has them (`--unit`). */
 import { AosError } from '../core/index.ts';
 import type { Context } from './context.ts';
+import { nextOf } from './follow-unit.ts';
 import { type Columns, formatTable, printRows } from './output.ts';
 import { readable } from './readable.ts';
 
@@ -63,13 +64,13 @@ export async function remoteTop(context: Context, isOnce: boolean): Promise<void
   };
   if (isOnce) return show();
   const events = cloud.events(`${unitPath(context)}/events`, signal);
-  let next = events.next();
+  let next = nextOf(events);
   for (;;) {
     await show();
     let news = await next;
     while (!news.done && news.value.event !== 'monitoring') news = await events.next();
     if (news.done) return;
-    next = events.next();
+    next = nextOf(events);
   }
 }
 
@@ -96,14 +97,14 @@ export async function remoteLogs(context: Context, options: RemoteLogOptions): P
   const timeUp = AbortSignal.timeout(options.waitMs);
   const done = new AbortController();
   const events = cloud.events(`${unitPath(context)}/events`, AbortSignal.any([timeUp, signal, done.signal]));
-  let next = events.next();
-  const { nodes: known = [] } = await cloud.get<{ nodes?: readonly { isConnected: boolean }[] }>(unitPath(context));
-  const { correlationId } = await cloud.send<{ correlationId: string }>('POST', `${unitPath(context)}/logs`, {
-    logType: itemId === undefined ? 'systemLog' : 'instanceLog',
-    ...{ itemId, subjectId, from: options.since, till: options.until },
-    ...(index !== undefined && { instance: Number(index) }),
-  });
+  let next = nextOf(events);
   try {
+    const { nodes: known = [] } = await cloud.get<{ nodes?: readonly { isConnected: boolean }[] }>(unitPath(context));
+    const { correlationId } = await cloud.send<{ correlationId: string }>('POST', `${unitPath(context)}/logs`, {
+      logType: itemId === undefined ? 'systemLog' : 'instanceLog',
+      ...{ itemId, subjectId, from: options.since, till: options.until },
+      ...(index !== undefined && { instance: Number(index) }),
+    });
     for (;;) {
       const logs = await cloud.get<NodeLog[]>(`${unitPath(context)}/logs/${correlationId}`);
       if (logs.length >= Math.max(1, known.length) && logs.every(({ complete }) => complete))
@@ -113,7 +114,7 @@ export async function remoteLogs(context: Context, options: RemoteLogOptions): P
         if (signal.aborted) return;
         throw new AosError('timeout', `not all nodes of ${context.unit} have sent their log in time`);
       }
-      next = events.next();
+      next = nextOf(events);
     }
   } finally {
     done.abort();

@@ -121,6 +121,7 @@ export function bundleCommands(program: Command, run: Run): void {
     .option('--wait <seconds>', 'wait until the update is over', parseCount)
     .action((path: string, { wait }: { readonly wait?: number }) =>
       run(async (context) => {
+        context.mustBeHere();
         const head = await readBundleHead(path);
         if (!head) {
           throw new AosError('invalidArgument', `${path} is no bundle; "aosctl bundle" at the cloud makes one`);

@@ -39,6 +39,8 @@ export function devCommand(program: Command, run: Run): void {
 }
 
 async function develop(path: string, options: DevOptions, given: Context): Promise<void> {
+  // What is wrong with the cloud or with us is no fault of the folder, and waits for no change of it.
+  await given.cloud.get('/api/me');
   const unit = given.namedUnit ?? (await given.askLocal<UnitReport>('/status')).systemId;
   const context = given.with({ unit });
   const id = options.id ?? (await authorsId(path));

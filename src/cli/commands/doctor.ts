@@ -20,6 +20,7 @@ export function doctorCommand(program: Command, run: Run): void {
     .addHelpText('after', '\nThe exit code is 1 when something is broken; warnings do not count.')
     .action((options: { readonly all?: boolean; readonly configDir: string }) =>
       run(async (context) => {
+        context.mustBeHere();
         const findings = diagnose(await gatherFacts(context, options.configDir));
         if (context.output.json) context.output.line(JSON.stringify(findings, null, 2));
         else for (const line of linesOf(findings, options.all ?? false, context.output)) context.output.line(line);

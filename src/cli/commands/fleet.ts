@@ -1,5 +1,6 @@
 /** Groups of units, subjects and their subscriptions, campaigns: what a cloud does with many units. */
 import { type Command, Option } from 'commander';
+import { AosError } from '../../core/index.ts';
 import type { Context } from '../context.ts';
 import { collect, parseCount } from '../options.ts';
 import { type Columns, printResult, printRows } from '../output.ts';
@@ -83,6 +84,9 @@ function unitSetCommands(program: Command, run: Run): void {
     .action((name: string, options: { member?: string[]; verification?: boolean; delete?: boolean }) =>
       run(async ({ cloud, output }) => {
         if (options.delete) {
+          if (options.member || options.verification) {
+            throw new AosError('invalidArgument', '--delete ends the set: leave --member and --verification out');
+          }
           await cloud.send('DELETE', at`/api/unit-sets/${name}`);
           return printResult(output, { name, state: 'deleted' }, [`${name} is deleted`]);
         }
@@ -112,6 +116,9 @@ function subjectCommands(program: Command, run: Run): void {
     .action((id: string, { delete: isEnd, ...change }: { delete?: boolean }) =>
       run(async ({ cloud, output }) => {
         if (isEnd) {
+          if (Object.keys(change).length > 0) {
+            throw new AosError('invalidArgument', '--delete ends the subject: leave the other options out');
+          }
           await cloud.send('DELETE', at`/api/subjects/${id}`);
           return printResult(output, { id, state: 'deleted' }, [`${id} is deleted`]);
         }

@@ -56,6 +56,12 @@ export function logsCommand(program: Command, run: Run): void {
     .option('--wait <seconds>', 'with --unit: how long to wait for all of its nodes', parseCount, 60)
     .action((instance: string | undefined, options: LogOptions) =>
       run(async (context) => {
+        if (options.since !== undefined && options.until !== undefined && options.since > options.until) {
+          throw new AosError('invalidArgument', `--since (${options.since}) is later than --until (${options.until})`);
+        }
+        if (options.follow && (options.previous || options.until !== undefined)) {
+          throw new AosError('invalidArgument', '--follow goes on: leave --previous and --until out');
+        }
         if (context.namesUnit) {
           const { since, until, wait } = options;
           return remoteLogs(context, { instance, since, until, waitMs: wait * 1000 });

@@ -38,7 +38,9 @@ export function nodeCommands(program: Command, run: Run): void {
     .command('forget <node>')
     .description('on the main node: take a node that never comes back from the list of nodes')
     .action((nodeId: string) =>
-      run(async ({ askIam, output }) => {
+      run(async (context) => {
+        context.mustBeHere();
+        const { askIam, output } = context;
         await askIam('/forget-node', { nodeId });
         printResult(output, { nodeId, state: 'forgotten' }, [
           `${nodeId} is forgotten; it is listed again if it comes back`,

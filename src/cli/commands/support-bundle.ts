@@ -27,6 +27,7 @@ export function supportBundleCommand(program: Command, run: Run): void {
 }
 
 async function supportBundle(context: Context, { output, ...options }: BundleOptions): Promise<void> {
+  context.mustBeHere();
   const name = `aos-${hostname()}-${new Date().toISOString().replace(/[:.]/g, '-')}`;
   const archive = resolve(output ?? `${name}.tar.gz`);
   const directory = await mkdtemp(join(tmpdir(), 'aosctl-'));

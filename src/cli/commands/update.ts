@@ -13,7 +13,9 @@ export function updateCommands(program: Command, run: Run): void {
     .command('update')
     .description('the running update of this machine, and who holds it up')
     .action(() =>
-      run(async ({ output, askLocal }) => {
+      run(async (context) => {
+        context.mustBeHere();
+        const { output, askLocal } = context;
         const report = (await askLocal<UnitReport>('/status')).update;
         printResult(output, report, [
           `${report.state} since ${report.since}`,
@@ -27,7 +29,9 @@ export function updateCommands(program: Command, run: Run): void {
     .command('start [kind]')
     .description('releases what waits: sota (services, the default) or fota (components)')
     .action((kind: string | undefined) =>
-      run(async ({ output, askLocal }) => {
+      run(async (context) => {
+        context.mustBeHere();
+        const { output, askLocal } = context;
         await askLocal('/update/start', { ...(kind !== undefined && { kind }) });
         output.note(`${kind ?? 'sota'} is released`);
       }),
@@ -40,7 +44,9 @@ export function updateCommands(program: Command, run: Run): void {
     .requiredOption('--reason <text>', 'why, for people')
     .requiredOption('--for <duration>', 'until it expires by itself: 30m, 2h; at most 7 days')
     .action((options: { readonly owner: string; readonly reason: string; readonly for: string }) =>
-      run(async ({ output, askLocal }) => {
+      run(async (context) => {
+        context.mustBeHere();
+        const { output, askLocal } = context;
         const { owner, reason, for: duration } = options;
         const lock = await askLocal<Lock>('/update/lock', { owner, reason, duration });
         printResult(output, lock, [lockLine(lock)]);
@@ -52,7 +58,9 @@ export function updateCommands(program: Command, run: Run): void {
     .description('ends a lock')
     .requiredOption('--owner <name>', 'whose lock')
     .action(({ owner }: { readonly owner: string }) =>
-      run(async ({ output, askLocal }) => {
+      run(async (context) => {
+        context.mustBeHere();
+        const { output, askLocal } = context;
         await askLocal('/update/unlock', { owner });
         output.note(`${owner} holds updates up no longer`);
       }),

@@ -57,12 +57,16 @@ export function usageCommands(program: Command, run: Run): void {
   watchable(
     program.command('networks').description('addresses, ports and names of the instances of this unit'),
     run,
-    async (context) => printRows(context.output, await context.askLocal<NetworkReport[]>('/networks'), NETWORKS),
+    async (context) => {
+      context.mustBeHere();
+      printRows(context.output, await context.askLocal<NetworkReport[]>('/networks'), NETWORKS);
+    },
   );
   watchable(
     program.command('certs').description('certificates of this node, and how long they last'),
     run,
     async (context) => {
+      context.mustBeHere();
       const { certificates } = await context.askDaemon<{ certificates: CertificateStatus[] }>('iam', '/status');
       printRows(context.output, certificates, CERTIFICATES);
     },

@@ -64,6 +64,7 @@ export function whyCommands(program: Command, run: Run): void {
     .description('why it is as it is: an instance (item/subject/index), an item, a node, or "update"')
     .action((name: string) =>
       run(async (context) => {
+        context.mustBeHere();
         const report = await context.askLocal<WhyReport>('/why', { name });
         printResult(context.output, report, whyLines(report));
       }),
@@ -76,6 +77,7 @@ export function whyCommands(program: Command, run: Run): void {
     )
     .action((file: string | undefined) =>
       run(async (context) => {
+        context.mustBeHere();
         const report = await planOf(file, context);
         printResult(context.output, report, planLines(report));
       }),
