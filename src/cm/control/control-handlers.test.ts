@@ -249,6 +249,18 @@ describe('why', () => {
     ]);
   });
 
+  test('[P-03] an instance that is asked for twice runs as the first entry says, and the second is told', async () => {
+    opened();
+    await connectAll();
+    have('web', '1');
+    const { instances = [] } = desiredStatus({ web: '1' });
+    await carryOut(desiredStatus({ web: '1' }, { instances: [...instances, { ...instances[0]!, numInstances: 2 }] }));
+    expect(unit.launcher.statuses()).toHaveLength(1);
+    expect(told(await why('web/subject/0'))).toContainEqual(
+      expect.stringMatching(/an entry for it .* is refused: .*asked for twice/),
+    );
+  });
+
   test('[P-03] [P-18] an instance failed: the exit code that its node reports', async () => {
     opened();
     for (const nodeId of ['second', 'third']) unit.connect(nodeId);

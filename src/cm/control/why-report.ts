@@ -63,6 +63,8 @@ function whyInstance(id: string, facts: WhyFacts): WhyReport {
         ? { what: `its item is wanted in version ${wanted.version}` }
         : { what: 'the desired items do not name its item' },
     );
+    const refused = desired?.refusals?.instances.find((one) => id.startsWith(`${one.itemId}/${one.subjectId}/`));
+    if (refused) reasons.push({ what: 'an entry for it in the desired status is refused', ...causeOf(refused.error) });
     const subject = desired?.subjects.find(({ identity }) => identity.id === wish.subject.id);
     if (subject?.isReportedFromUnit && !subjects.includes(wish.subject.id)) {
       reasons.push({ what: `it must not run: IAM does not report subject ${wish.subject.id}` });

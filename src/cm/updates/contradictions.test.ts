@@ -9,7 +9,7 @@ const twice = desiredStatus({ web: '1', other: '1' });
 const [web, other] = twice.items!;
 const [webInstance, otherInstance] = twice.instances!;
 
-test('[CM-30] of two versions of one item the first counts; the second has its own error, and others run', () => {
+test('[CM-34] of two versions of one item the first counts; the second has its own error, and others run', () => {
   const desired = mergeDesired({ ...twice, items: [web!, other!, { ...web!, version: '2' }] });
   expect(desired.items).toEqual([web, other]);
   const items = [{ itemId: 'web', version: '1', type: 'service', state: 'installed' }] as const;
