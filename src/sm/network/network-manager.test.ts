@@ -280,3 +280,16 @@ describe('a hundred instances at once', () => {
     ]);
   });
 });
+
+test(
+  '[SM-35] [SM-36] [X-16] on three nodes those of one owner talk, and the one pair that is allowed, and no other',
+  async () => {
+    const { outcomes, pairs, talk } = await tell('three-nodes');
+    expect(outcomes).toEqual(Array(3).fill(['ok', 'ok']));
+    expect(pairs).toBe(30);
+    const ofOne = (owner: string) =>
+      [1, 2, 3].flatMap((from) => [1, 2, 3].filter((to) => to !== from).map((to) => `${owner}-${from} ${owner}-${to}`));
+    expect(talk).toEqual([...ofOne('red'), ...ofOne('blue'), 'red-1 blue-2'].sort());
+  },
+  STORY_MS,
+);
