@@ -198,7 +198,7 @@ describe('over restarts', () => {
     expect(await world.count('privateKey', 'iam')).toBe(1);
   });
 
-  test('a clock that jumps from 1970 does not age a waiting key', async () => {
+  test('[X-21] a clock that jumps from 1970 does not age a waiting key', async () => {
     const today = world.nowMs;
     world.nowMs = 0;
     const csr = await world.handler.createKey('iam', 'unit-1');

@@ -445,7 +445,7 @@ describe('a round', () => {
     expect(told()).toEqual(['data raise 42', 'data continue 50']);
   });
 
-  test('a clock that jumps changes the times that are told, and no amount and no alert', async () => {
+  test('[X-21] a clock that jumps changes the times that are told, and no amount and no alert', async () => {
     monitoring.setNodeRules({ ram: { minTimeoutMs: 1500, minThreshold: 5, maxThreshold: 10 }, partitions: [] });
     for (const [second, date] of [
       [0, new Date('2026-01-01T00:00:00.250Z')],
