@@ -182,7 +182,7 @@ describe('[P-06] aosctl publish', { timeout: STORY_MS }, () => {
     await expect(publish(layout, 'lower', '1.0.0')).rejects.toThrow(/version 1\.0\.0 is not higher/);
   });
 
-  test("an author's folder is packed, with what its config.yaml says", async () => {
+  test("[W4] an author's folder is packed, with what its config.yaml says", async () => {
     const folder = join(directory, 'author');
     await mkdir(join(folder, 'meta'), { recursive: true });
     await mkdir(join(folder, 'src', 'opt'), { recursive: true });

@@ -94,7 +94,7 @@ afterAll(async () => {
 });
 
 describe('a cloud that a small fleet lives on', { timeout: STORY_MS }, () => {
-  test('a subject brings an item to its units, and a campaign a new version to one set after the other', async () => {
+  test('[W5] a subject brings an item to its units, and a campaign a new version to one set after the other', async () => {
     await ctl('subject', 'drivers');
     await ctl('subscribe', 'drivers', 'telemetry', '--version', '1.0.0');
     for (const { systemId } of units) await ctl('--unit', systemId, 'assign', 'drivers');

@@ -45,7 +45,7 @@ afterAll(() => world?.close(), STORY_MS);
 
 describe('the whole path', () => {
   test(
-    '[P-07] a blank unit is provisioned by aosctl and comes online by itself',
+    '[W2] [W3] [P-07] a blank unit is provisioned by aosctl and comes online by itself',
     async () => {
       expect(world.unit.supervisor.provisioned).toBe(false);
       await world.provision();
@@ -70,7 +70,7 @@ describe('the whole path', () => {
   );
 
   test(
-    '[P-02] [CM-30] [SM-03] a service is deployed, updated, and removed, and each step is seen from both ends',
+    '[W6] [P-02] [CM-30] [SM-03] a service is deployed, updated, and removed, and each step is seen from both ends',
     async () => {
       await publish('first', '1.0.0');
       await world.deploy('first', '1.0.0');

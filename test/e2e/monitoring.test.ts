@@ -71,7 +71,7 @@ const quotaAlerts = async (itemId: string) => {
 };
 
 test(
-  '[SM-52] [CM-123] a load generator in an instance raises an alert that arrives at the cloud, holds it, and drops it',
+  '[W10] [SM-52] [CM-123] a load generator in an instance raises an alert that arrives at the cloud, holds it, and drops it',
   async () => {
     const cpu = { minTimeout: 'PT2S', minThreshold: 5, maxThreshold: 10 };
     await publish('busy', 'while :; do :; done', { alertRules: { cpu } });
@@ -100,7 +100,7 @@ test(
 );
 
 test(
-  '[CM-124] [SM-55] a request for the last hour returns exactly the lines that were written',
+  '[W9] [CM-124] [SM-55] a request for the last hour returns exactly the lines that were written',
   async () => {
     await publish('writer', 'for i in 1 2 3; do echo line $i; echo error $i >&2; done; while :; do sleep 1000; done');
     await world.deploy('writer', '1.0.0');

@@ -135,7 +135,7 @@ describe('a unit of three nodes', () => {
   );
 
   test(
-    '[CM-62] [CM-69] a unit configuration gives nodes labels and priorities, and what comes then goes by them',
+    '[W11] [CM-62] [CM-69] a unit configuration gives nodes labels and priorities, and what comes then goes by them',
     async () => {
       await configure('1.0.0', { left: { labels: ['rear'] }, right: { labels: ['front'], priority: 100 } });
       await deployWithLabels(LATE, ['rear']);

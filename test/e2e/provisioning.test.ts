@@ -77,7 +77,7 @@ afterAll(async () => {
 }, STORY_MS);
 
 test(
-  '[IAM-21] W1: of a blank unit only the IAMs run, and the main one lists every node as unprovisioned',
+  '[W1] [IAM-21] of a blank unit only the IAMs run, and the main one lists every node as unprovisioned',
   async () => {
     const programs = (events: readonly DaemonEvent[]) => [...new Set(events.map(({ program }) => program))];
     expect(programs(world.unit.supervisor.history)).toEqual(['aos-iam']);
@@ -97,7 +97,7 @@ test(
 );
 
 test(
-  '[P-07] [X-09] W2: one command provisions both nodes, and both come online by themselves',
+  '[W2] [P-07] [X-09] one command provisions both nodes, and both come online by themselves',
   async () => {
     const since = second.history.length;
     await world.must('provision', world.unit.provisioningAddress, '--nodes', '2', '--retry-delay', '1');
@@ -116,7 +116,7 @@ test(
 );
 
 test(
-  '[X-12] W2: a node that is added later is provisioned through the cloud, and runs instances',
+  '[W2] [X-12] a node that is added later is provisioned through the cloud, and runs instances',
   async () => {
     later = await startNode('later');
     await world.untilCloud('the cloud sees it blank', (unit) =>
@@ -137,7 +137,7 @@ test(
 );
 
 test(
-  '[R-09] [X-01] W13: certificates of all types on all nodes are renewed under traffic; nothing restarts, nothing is lost',
+  '[W13] [R-09] [X-01] certificates of all types on all nodes are renewed under traffic; nothing restarts, nothing is lost',
   async () => {
     const nodes = [second, later!];
     const ports = await Promise.all(
@@ -230,7 +230,7 @@ async function allInstances(): Promise<string[]> {
 }
 
 test(
-  '[IAM-29] [O-10] W17: a node is taken out through the cloud, is blank, and is provisioned again',
+  '[W17] [IAM-29] [O-10] a node is taken out through the cloud, is blank, and is provisioned again',
   async () => {
     const node = later!;
     const pin = await readFile(node.layout.pinFile, 'utf8');
@@ -264,7 +264,7 @@ test(
 );
 
 test(
-  '[IAM-29] W17: the main node is not taken out by a message',
+  '[W17] [IAM-29] the main node is not taken out by a message',
   async () => {
     await world.must('node', 'deprovision', 'main', '--unit', world.systemId);
     const answers = await world.until(
@@ -279,7 +279,7 @@ test(
 );
 
 test(
-  '[O-10] [P-07] W17: the main node is made blank on the spot, reset in the cloud, and provisioned again; a node is forgotten',
+  '[W17] [O-10] [P-07] the main node is made blank on the spot, reset in the cloud, and provisioned again; a node is forgotten',
   async () => {
     await later?.stop();
     await world.until(
