@@ -154,15 +154,18 @@ describe('an upload', () => {
         },
       },
     });
-    let sent = 0;
-    const many = pieces(1_000_000, () => {
-      sent += 1;
-    });
-    await expect(uploadControl(socket, '/take', many, stop)).rejects.toMatchObject({
-      code: 'invalidChecksum',
-      message: 'it is damaged',
-    });
-    expect(sent).toBeLessThan(1_000_000);
+    // What is lost now and then is lost within a few tries.
+    for (let time = 0; time < 30; time += 1) {
+      let sent = 0;
+      const many = pieces(1_000_000, () => {
+        sent += 1;
+      });
+      await expect(uploadControl(socket, '/take', many, stop)).rejects.toMatchObject({
+        code: 'invalidChecksum',
+        message: 'it is damaged',
+      });
+      expect(sent).toBeLessThan(1_000_000);
+    }
   });
 
   test('that cannot be read throws what its source says; the daemon sees the sender go', async () => {

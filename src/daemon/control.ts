@@ -62,17 +62,19 @@ export class ControlServer {
       const answer = async () => {
         const handler = handlers[incoming.url ?? ''];
         if (!handler) throw new AosError('notSupported', `this daemon does not answer ${incoming.url}`);
-        const value =
-          'upload' in handler
-            ? // Whoever breaks off reading still wants to answer, on the same connection.
-              await handler.upload(incoming.iterator({ destroyOnReturn: false }), gone.signal)
-            : await handler(await readBody(incoming), gone.signal);
+        if ('upload' in handler) {
+          // Whoever breaks off reading still wants to answer, on the same connection.
+          const value = await handler.upload(incoming.iterator({ destroyOnReturn: false }), gone.signal);
+          sendEarly(incoming, response, 200, value ?? null);
+          return;
+        }
+        const value = await handler(await readBody(incoming), gone.signal);
         if (isAsyncIterable(value)) await sendStream(response, value, gone.signal);
         else response.setHeader('content-type', 'application/json').end(JSON.stringify(value ?? null));
       };
       answer().catch((error) => {
         if (gone.signal.aborted) return;
-        response.writeHead(500, { 'content-type': 'application/json' }).end(JSON.stringify({ error: errorOf(error) }));
+        sendEarly(incoming, response, 500, { error: errorOf(error) });
       });
     });
     await new Promise<void>((resolve, reject) => server.once('error', reject).listen(path, resolve));
@@ -85,6 +87,22 @@ export class ControlServer {
     await new Promise((resolve) => this.#server.close(resolve));
     await rm(this.#path, { force: true });
   }
+}
+
+/**
+ * Answers while the question may still be coming in. Its rest is taken and dropped until the sender has read the answer:
+ * a socket that is closed with something unread takes the answer with it.
+ */
+function sendEarly(incoming: IncomingMessage, response: ServerResponse, status: number, value: unknown): void {
+  const body = Buffer.from(JSON.stringify(value));
+  response.writeHead(status, { 'content-type': 'application/json', 'content-length': body.length });
+  if (incoming.readableEnded || incoming.destroyed) {
+    response.end(body);
+    return;
+  }
+  response.write(body);
+  incoming.once('end', () => response.end());
+  incoming.resume();
 }
 
 function isAsyncIterable(value: unknown): value is AsyncIterable<unknown> {
