@@ -23,7 +23,7 @@ describe('a hostile server', () => {
     for (const expectedSizeBytes of [CONTENT.length - 1, CONTENT.length + 1]) {
       await expect(download([url], { expectedSizeBytes })).rejects.toMatchObject({
         code: 'invalidChecksum',
-        message: `${url} has ${CONTENT.length} bytes, expected ${expectedSizeBytes}`,
+        message: `the download has ${CONTENT.length} bytes, expected ${expectedSizeBytes}: ${url}`,
       });
     }
     await expect(download([url], { maxSizeBytes: 100 })).rejects.toThrow('expected at most 100');
@@ -38,7 +38,7 @@ describe('a hostile server', () => {
     });
     await expect(download([url], { expectedSizeBytes: 200_000 })).rejects.toMatchObject({
       code: 'invalidChecksum',
-      message: `${url} sends more than 200000 bytes`,
+      message: `the download has more than 200000 bytes: ${url}`,
     });
     expect((await stat(toFile)).size).toBe(0);
   });
@@ -50,7 +50,7 @@ describe('a hostile server', () => {
     });
     await expect(download([url], { expectedSizeBytes: 5 })).rejects.toMatchObject({
       code: 'invalidChecksum',
-      message: `${url} ended after 1 bytes, expected 5`,
+      message: `the download ended after 1 bytes, expected 5: ${url}`,
     });
   });
 

@@ -121,7 +121,7 @@ async function take(
   try {
     for await (const chunk of answer.chunks) {
       if (writer.sizeBytes + chunk.byteLength > mostBytes) {
-        throw await useless(file, writer, `${describeUrl(url)} sends more than ${mostBytes} bytes`);
+        throw await useless(file, writer, `the download has more than ${mostBytes} bytes: ${describeUrl(url)}`);
       }
       await local(writer.write(chunk));
       tell('progress', writer.sizeBytes);
@@ -132,7 +132,7 @@ async function take(
   }
   const wanted = limits.expectedSizeBytes ?? totalBytes;
   if (wanted !== undefined && file.sizeBytes !== wanted) {
-    const message = `${describeUrl(url)} ended after ${file.sizeBytes} bytes, expected ${wanted}`;
+    const message = `the download ended after ${file.sizeBytes} bytes, expected ${wanted}: ${describeUrl(url)}`;
     // A server that knew the size broke off; one that did not has another file.
     if (totalBytes !== undefined) throw new AosError('runtime', message);
     throw await useless(file, writer, message);
@@ -140,6 +140,7 @@ async function take(
   return file.sizeBytes;
 }
 
+/** What matters comes first: texts that are sent are cut short, and addresses are long. */
 async function useless(file: PartialFile, writer: GatheringWriter, message: string): Promise<AosError> {
   await local(writer.flush());
   await local(file.forget());
@@ -151,7 +152,10 @@ function checkTotal(url: URL, totalBytes: number | undefined, limits: HttpLimits
   const { expectedSizeBytes = totalBytes, maxSizeBytes } = limits;
   if (totalBytes === expectedSizeBytes && totalBytes <= maxSizeBytes) return;
   const expected = limits.expectedSizeBytes === undefined ? `at most ${maxSizeBytes}` : expectedSizeBytes;
-  throw new AosError('invalidChecksum', `${describeUrl(url)} has ${totalBytes} bytes, expected ${expected}`);
+  throw new AosError(
+    'invalidChecksum',
+    `the download has ${totalBytes} bytes, expected ${expected}: ${describeUrl(url)}`,
+  );
 }
 
 function contentLength(answer: Answer): number | undefined {

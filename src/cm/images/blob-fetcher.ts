@@ -2,7 +2,7 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
-  type AosError,
+  AosError,
   asAosError,
   Backoff,
   type Clock,
@@ -181,6 +181,8 @@ export class BlobFetcher {
         signal,
       });
       return installed.stored ? 'stored' : { mismatch: installed.mismatch };
+    } catch (error) {
+      throw isAosError(error, 'noMemory') ? notEnoughSpace(error) : error;
     } finally {
       giveBack();
     }
@@ -237,6 +239,12 @@ export class BlobFetcher {
       });
     };
   }
+}
+
+/** A disk that fills up on the way says the same as one that is full before; where, comes behind: sent texts are short. */
+function notEnoughSpace(error: AosError): AosError {
+  const { exitCode, message } = error;
+  return new AosError('noMemory', `not enough space: ${message}`, { exitCode });
 }
 
 async function markOf(path: string): Promise<FileMark | undefined> {

@@ -115,7 +115,11 @@ test.skipIf(!canMount).each([
     const before = blobs();
     await fill(ballast);
     await images.download([kept, large], publisher.trust, forever);
-    expect(images.items().at(-1)).toMatchObject({ itemId: 'large', state: 'failed', error: { aosCode: 3 } });
+    expect(images.items().at(-1)).toMatchObject({
+      itemId: 'large',
+      state: 'failed',
+      error: { aosCode: 3, message: expect.stringMatching(/^not enough space/) },
+    });
     for (const name of blobs())
       expect(statSync(join(mounted, 'install', 'blobs', 'sha256', name)).size).toBeLessThan(2 * MIB);
     await images.download([kept], publisher.trust, forever);
