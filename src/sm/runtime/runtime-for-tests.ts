@@ -8,7 +8,7 @@ import { setTimeout } from 'node:timers/promises';
 import { instanceId, silentLogger } from '../../core/index.ts';
 import { ImageConfig, ItemConfig, type ItemConfigDocument } from '../../oci/index.ts';
 import { Cgroups } from '../../platform/cgroup/index.ts';
-import { createOciEngine } from '../../platform/oci-runtime/index.ts';
+import { createOciEngine, type OciEngineOptions } from '../../platform/oci-runtime/index.ts';
 import type { InstalledItem, InstanceInfo, NodeInfo } from '../model.ts';
 import { type NodeResource, NodeResources } from '../resources/index.ts';
 import { MemorySupervisionStore } from '../supervision/index.ts';
@@ -99,9 +99,14 @@ export class RuntimeWorld {
   }
 
   static async create(resources: readonly NodeResource[] = [], type = 'crun'): Promise<RuntimeWorld> {
-    const world = new RuntimeWorld(await mkdtemp(join(tmpdir(), 'aos-runtime-')));
+    const world = await RuntimeWorld.closed();
     await world.open(resources, type);
     return world;
+  }
+
+  /** Not opened yet. */
+  static async closed(): Promise<RuntimeWorld> {
+    return new RuntimeWorld(await mkdtemp(join(tmpdir(), 'aos-runtime-')));
   }
 
   /** In a directory of another process. */
@@ -112,7 +117,11 @@ export class RuntimeWorld {
   }
 
   /** As an SM that starts: a new runtime over the same directories. */
-  async open(resources: readonly NodeResource[] = [], type = 'crun'): Promise<ContainerRuntime> {
+  async open(
+    resources: readonly NodeResource[] = [],
+    type = 'crun',
+    engineOptions: Partial<OciEngineOptions> = {},
+  ): Promise<ContainerRuntime> {
     const at = (name: string) => join(this.directory, name);
     const engine = await createOciEngine({
       wish: { type },
@@ -121,6 +130,7 @@ export class RuntimeWorld {
       helperCgroup: HELPERS_CGROUP,
       log: 'file',
       logger: silentLogger,
+      ...engineOptions,
     });
     this.runtime = new ContainerRuntime({
       type,

@@ -342,6 +342,8 @@ export class SupervisedInstance {
 
   /** It failed, and nothing will start it again by itself: whoever hears of it finds nothing of it on the host. */
   async #endForGood(error: AosError, because: string, crash?: InstanceChange['crash']): Promise<void> {
+    // Also what a runtime that hangs has left behind.
+    this.#parts.cgroups.kill(cgroupPathOf(this.id));
     await this.#removeContainer();
     try {
       await this.#giveBack(AbortSignal.timeout(AFTER_KILL_MS));
