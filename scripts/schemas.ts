@@ -9,7 +9,7 @@ import { MpConfig } from '../src/mp/config.ts';
 import { ItemConfig } from '../src/oci/index.ts';
 import { SmConfig } from '../src/sm/config.ts';
 
-const SCHEMAS = {
+export const SCHEMAS = {
   cm: CmConfig,
   sm: SmConfig,
   iam: IamConfig,
