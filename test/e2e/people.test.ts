@@ -2,6 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdir, mkdtemp, readFile, rename, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type CtlResult, World } from './world.ts';
@@ -63,6 +64,63 @@ describe('[P-08] aosctl doctor', () => {
         await sm.start();
         await world.unit.supervisor.untilReady('aos-sm');
       }
+    },
+    STORY_MS,
+  );
+
+  test(
+    'names a PIN that is gone, and one that is wrong when IAM cannot start with it',
+    async () => {
+      const { pinFile } = world.unit.layout;
+      const iam = world.unit.supervisor.daemon('aos-iam');
+      const pin = await readFile(pinFile, 'utf8');
+      const tokenOf = async () => (await doctor()).wrong.filter(({ check }) => check.startsWith('token'));
+      try {
+        await rename(pinFile, `${pinFile}.away`);
+        expect(await tokenOf()).toEqual([expect.objectContaining({ found: expect.stringMatching(/does not exist/) })]);
+        await iam.stop();
+        await writeFile(pinFile, '0000');
+        // The store of SoftHSM is where the package says on a device; here it is in the directory of the test.
+        process.env.SOFTHSM2_CONF = world.unit.layout.softhsmConf;
+        const [found] = await tokenOf();
+        expect(found).toMatchObject({
+          found: expect.stringMatching(/is wrong/),
+          cure: expect.stringMatching(/backup|provision/),
+        });
+      } finally {
+        await writeFile(pinFile, pin);
+        await iam.start();
+        await world.unit.supervisor.untilReady('aos-iam');
+      }
+      await world.until('nothing is wrong any more', doctor, ({ wrong }) => wrong.length === 0);
+    },
+    STORY_MS,
+  );
+
+  test(
+    'names who has taken the port of a daemon',
+    async () => {
+      const cm = world.unit.supervisor.daemon('aos-cm');
+      const config = JSON.parse(await readFile(join(configDir(), 'cm.cfg'), 'utf8')) as Record<string, unknown>;
+      const address = Object.entries(config).find(([key]) => key.toLowerCase() === 'cmserverurl')![1] as string;
+      const port = Number(address.split(':').at(-1));
+      await cm.stop();
+      const thief = createServer();
+      try {
+        await new Promise<void>((resolve) => thief.listen(port, resolve));
+        const { wrong } = await doctor();
+        expect(wrong).toContainEqual(
+          expect.objectContaining({
+            check: `port ${port}`,
+            found: expect.stringMatching(new RegExp(`aos-cm needs it .* \\(pid ${process.pid}\\) listens on it`)),
+          }),
+        );
+      } finally {
+        await new Promise((resolve) => thief.close(resolve));
+        await cm.start();
+        await world.unit.supervisor.untilReady('aos-cm');
+      }
+      await world.until('nothing is wrong any more', doctor, ({ wrong }) => wrong.length === 0);
     },
     STORY_MS,
   );
