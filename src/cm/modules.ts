@@ -12,6 +12,7 @@ import type { Identity } from './identity.ts';
 import {
   advertisedHost,
   CloudBlobSource,
+  DownloadDiary,
   downloadAlert,
   hostDisk,
   openImages,
@@ -80,6 +81,7 @@ export async function makeModules(ground: Ground, { credentials, iam, orders, se
     clock,
     logger,
   });
+  const diary = new DownloadDiary(events);
   const images = await openImages({
     database,
     installPath: config.imageManager.installPath,
@@ -95,7 +97,10 @@ export async function makeModules(ground: Ground, { credentials, iam, orders, se
       config.imageManager.allPlatforms ||
       nodes.nodes().some(({ runtimes }) => runtimes.some(({ arch }) => arch.architecture === architecture)),
     caPem: [ca],
-    onDownload: (report) => alerts.add(downloadAlert(report, clock.now())),
+    onDownload: (report) => {
+      diary.take(report);
+      alerts.add(downloadAlert(report, clock.now()));
+    },
     events,
     logger,
   });
