@@ -5,7 +5,6 @@ import { readFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { AosError, asAosError, parseJson } from '../core/index.ts';
 import { type CheckReport, withLine } from '../daemon/index.ts';
-import { readItemConfig } from '../oci/index.ts';
 
 /** Each kind with the program that knows it, which is asked: so the judge is who will read it. */
 const JUDGES = {
@@ -57,6 +56,7 @@ export async function checkFile(file: string, kind: Kind): Promise<CheckReport> 
 async function checkItem(path: string): Promise<CheckReport> {
   try {
     const text = await readFile(path, 'utf8');
+    const { readItemConfig } = await import('../oci/index.ts');
     try {
       return { path, warnings: readItemConfig(text).warnings };
     } catch (error) {

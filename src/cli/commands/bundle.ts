@@ -6,7 +6,6 @@ import { pipeline } from 'node:stream/promises';
 import type { Command } from 'commander';
 import { AosError, asAosError, systemClock } from '../../core/index.ts';
 import type { BundleReport, UnitReport } from '../../daemon/index.ts';
-import { readBundleHead } from '../bundle/read-head.ts';
 import type { Context } from '../context.ts';
 import { parseCount } from '../options.ts';
 import { printResult } from '../output.ts';
@@ -42,6 +41,7 @@ async function save(context: Context, units: readonly string[], path: string): P
     } finally {
       await file.close();
     }
+    const { readBundleHead } = await import('../bundle/read-head.ts');
     // What broke off on its way has no second entry of zeros at its end, and no unit takes it.
     if ((await readBundleHead(temporary)) === undefined) {
       throw new AosError('failed', `${context.cloud.url} did not send a bundle`);
@@ -122,6 +122,7 @@ export function bundleCommands(program: Command, run: Run): void {
     .action((path: string, { wait }: { readonly wait?: number }) =>
       run(async (context) => {
         context.mustBeHere();
+        const { readBundleHead } = await import('../bundle/read-head.ts');
         const head = await readBundleHead(path);
         if (!head) {
           throw new AosError('invalidArgument', `${path} is no bundle; "aosctl bundle" at the cloud makes one`);

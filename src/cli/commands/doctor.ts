@@ -1,7 +1,6 @@
 import type { Command } from 'commander';
 import type { Context } from '../context.ts';
 import { diagnose, type Finding } from '../doctor/diagnose.ts';
-import { gatherFacts } from '../doctor/gather-facts.ts';
 import { EXIT } from '../exit-codes.ts';
 import type { Look } from '../output.ts';
 
@@ -21,6 +20,7 @@ export function doctorCommand(program: Command, run: Run): void {
     .action((options: { readonly all?: boolean; readonly configDir: string }) =>
       run(async (context) => {
         context.mustBeHere();
+        const { gatherFacts } = await import('../doctor/gather-facts.ts');
         const findings = diagnose(await gatherFacts(context, options.configDir));
         if (context.output.json) context.output.line(JSON.stringify(findings, null, 2));
         else for (const line of linesOf(findings, options.all ?? false, context.output)) context.output.line(line);

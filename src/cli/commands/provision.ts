@@ -3,8 +3,6 @@ import { systemClock } from '../../core/index.ts';
 import type { Context } from '../context.ts';
 import { parseCount, withDefaultPort } from '../options.ts';
 import { printResult } from '../output.ts';
-import { IamTarget } from '../provision/iam-target.ts';
-import { checkSoftware, provisionUnit } from '../provision/provision-unit.ts';
 
 /** Port of the main IAM in provisioning mode. */
 const PROVISIONING_PORT = 8089;
@@ -36,6 +34,9 @@ export function provisionCommand(
     .action((address: string, options: Options) =>
       run(async (context) => {
         const { cloud, output, signal } = context;
+        // They bring the contracts of IAM along, which no other command needs.
+        const { IamTarget } = await import('../provision/iam-target.ts');
+        const { checkSoftware, provisionUnit } = await import('../provision/provision-unit.ts');
         if (options.checkSoftware) await checkSoftware(cloud);
         const target = new IamTarget(withDefaultPort(address, PROVISIONING_PORT));
         try {

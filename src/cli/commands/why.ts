@@ -2,7 +2,6 @@ import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { asAosError, isAosError, parseJson } from '../../core/index.ts';
 import type { PlannedInstance, PlanReport, WhyReport } from '../../daemon/index.ts';
-import { readBundleHead } from '../bundle/read-head.ts';
 import type { Context } from '../context.ts';
 import { printResult } from '../output.ts';
 
@@ -49,6 +48,7 @@ function planLines({ decision, because, download, remove, refused, instances }: 
 /** What would come of a file: a bundle, or a desired status as JSON. */
 async function planOf(file: string | undefined, context: Context): Promise<PlanReport> {
   if (file === undefined) return context.askLocal('/plan', {});
+  const { readBundleHead } = await import('../bundle/read-head.ts');
   const head = await readBundleHead(file);
   if (head) return context.askLocal('/bundle/plan', head);
   try {
