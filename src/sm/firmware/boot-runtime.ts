@@ -4,13 +4,14 @@
  * The slot that runs is never written. What is to be done is found by `nextBootStep` from the records and from what the
  * firmware booted; each step is on record before it is done, and can be done again after a power cut.
  */
-import { AosError, asAosError, type Clock, type Logger, throwIfCanceled, toErrorInfo } from '../../core/index.ts';
+import { AosError, asAosError, type Clock, type Logger, throwIfCanceled } from '../../core/index.ts';
 import { type BootChooser, otherSlot, type SlotIndex } from '../../platform/boot/index.ts';
 import type { Partition } from '../../platform/partitions/index.ts';
 import type { Units } from '../../platform/systemd/index.ts';
 import type { InstalledItem, InstanceInfo, NodeInfo } from '../model.ts';
 import type { BootRecords } from './boot-records.ts';
 import { type BootStep, type Installed, inactiveSlot, nextBootStep, type Pending } from './boot-state.ts';
+import { type BootView, bootReport, standingOf, statusOf } from './boot-view.ts';
 import {
   type Component,
   componentOf,
@@ -21,7 +22,6 @@ import {
   parseVersionFile,
   refuseDowngrade,
   restoreError,
-  standingInfo,
   storeError,
 } from './firmware-model.ts';
 import type { FirmwareChange, FirmwareReport, FirmwareStart, StandingInstance } from './firmware-parts.ts';
@@ -79,13 +79,8 @@ export class BootRuntime extends FirmwareRuntime {
   ): Promise<readonly FirmwareChange[]> {
     for (const info of known) this.want(info);
     await this.#open(signal);
-    if (this.#broken) {
-      const { message } = this.#broken;
-      const error = toErrorInfo(this.#broken);
-      return known.map(({ ident }) => ({ ident, state: 'failed', error, because: message }));
-    }
-    this.#goOn();
-    return known.flatMap((info) => this.#statusOf(info));
+    if (!this.#broken) this.#goOn();
+    return known.flatMap((info) => statusOf(info, this.#view));
   }
 
   /** Resolves when the new slot is written and the node is about to boot it. Throws why it is refused. */
@@ -112,60 +107,15 @@ export class BootRuntime extends FirmwareRuntime {
   }
 
   standing(): readonly StandingInstance[] {
-    const installed = this.#installed;
     const ident = defaultIdent(this.type, this.node);
-    const shown = (component: Component, state: StandingInstance['state'], because: string, error?: AosError) => ({
-      info: standingInfo({ ...component, ident }, this.runtimeId),
-      state,
-      because,
-      ...(error && { error: toErrorInfo(error) }),
-    });
-    if (this.#broken) {
-      const { message } = this.#broken;
-      return [
-        shown(
-          { ident, version: installed?.component.version ?? '', manifestDigest: '' },
-          'failed',
-          message,
-          this.#broken,
-        ),
-      ];
-    }
-    if (!installed || this.isWanted(installed.component)) return [];
-    const isRunning = this.#current === undefined || this.#current === installed.slot;
-    const because = isRunning ? 'it is installed' : `the other slot is tried; it returns when that is no good`;
-    return [shown(installed.component, isRunning ? 'active' : 'inactive', because)];
+    const isWanted = (component: Component) => this.isWanted(component);
+    return standingOf(this.#view, { ident, runtimeId: this.runtimeId, isWanted });
   }
 
   report(): FirmwareReport {
-    const installed = this.#installed;
-    const pending = this.#pending;
-    const versionIn = (slot: SlotIndex): string => {
-      if (pending?.slot === slot && pending.phase !== 'failed' && pending.phase !== 'writing')
-        return pending.component.version;
-      if (installed === undefined) return '';
-      if (installed.slot === slot || (installed.isMirrored && this.#otherVersion === ''))
-        return installed.component.version;
-      return this.#otherVersion;
-    };
-    return {
-      type: this.type,
-      ...(installed && { installed: installed.component.version }),
-      slots: ([0, 1] as const).map((slot) => ({
-        device: this.#found?.slots[slot].name ?? this.#options.slotNames[slot],
-        version: versionIn(slot),
-        isRunning: this.#current === slot,
-      })),
-      ...(pending && {
-        update: {
-          version: pending.component.version,
-          phase: pending.phase,
-          attempts: pending.attempts,
-          ...(pending.error && { error: pending.error.message }),
-        },
-      }),
-      ...(this.#broken && { error: this.#broken.message }),
-    };
+    const slots = this.#found?.slots;
+    const devices = slots ? ([slots[0].name, slots[1].name] as const) : this.#options.slotNames;
+    return bootReport(this.type, devices, this.#view);
   }
 
   /** Resolves when nothing goes on beside any more. */
@@ -209,6 +159,16 @@ export class BootRuntime extends FirmwareRuntime {
       this.#broken = asAosError(error, `runtime ${this.type}`);
       logger.error({ runtime: this.type, error: this.#broken.message }, 'the boot slots cannot be used');
     }
+  }
+
+  get #view(): BootView {
+    return {
+      installed: this.#installed,
+      pending: this.#pending,
+      current: this.#current,
+      otherVersion: this.#otherVersion,
+      broken: this.#broken,
+    };
   }
 
   /** Once it was found. */
@@ -454,24 +414,5 @@ export class BootRuntime extends FirmwareRuntime {
   #tellPending(): void {
     const { component, error } = this.#pending!;
     this.emit({ ident: component.ident, state: 'failed', ...failureOf(error) });
-  }
-
-  /** Nothing is said of what is to be started anew. */
-  #statusOf(info: InstanceInfo): FirmwareChange[] {
-    const component = componentOf(info);
-    const { ident } = info;
-    if (isSame(component, this.#installed!.component)) return [{ ident, state: 'active', because: 'it is installed' }];
-    const pending = this.#pending;
-    if (!pending || !isSame(component, pending.component)) return [];
-    switch (pending.phase) {
-      case 'writing':
-        return [];
-      case 'trying':
-        return [{ ident, state: 'activating', because: 'it is tried' }];
-      case 'returning':
-        return [{ ident, state: 'failed', ...failureOf(pending.error) }];
-      case 'failed':
-        return pending.isTried ? [{ ident, state: 'failed', ...failureOf(pending.error) }] : [];
-    }
   }
 }
