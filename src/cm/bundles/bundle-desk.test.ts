@@ -1,8 +1,11 @@
 /** Bundles on a unit whose images, launcher and update manager are real; the cloud is silent. */
+import { execFileSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { DatabaseSync } from 'node:sqlite';
+import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { AosError, silentLogger, systemClock } from '../../core/index.ts';
 import type { DesiredStatus } from '../../protocol/index.ts';
@@ -302,6 +305,45 @@ describe('[P-12] [R-12] a bundle is refused, in words, and nothing changes', () 
     }
   });
 });
+
+test('[P-12] [R-06] a bundle with anything done to its bytes is refused with an error of ours', async () => {
+  const bundle = await make([publisher.publish('web', '1')]);
+  // Two blocks of zeros end an archive, and say nothing.
+  const place = fc.nat(bundle.length - 1025);
+  await fc.assert(
+    fc.asyncProperty(place, place, fc.uint8Array({ maxLength: 700 }), async (a, b, other) => {
+      const [from, to] = [Math.min(a, b), Math.max(a, b)];
+      const spoiled = Buffer.concat([bundle.subarray(0, from), other, bundle.subarray(to)]);
+      if (spoiled.equals(bundle)) return;
+      await expect(apply(spoiled)).rejects.toBeInstanceOf(AosError);
+    }),
+    { numRuns: 150 },
+  );
+  expect(updates.desired).toBeUndefined();
+});
+
+test.skipIf(process.getuid?.() !== 0)(
+  '[P-12] [R-02] a disk that fills while a bundle comes: nothing has changed, nothing is left, and with room it works',
+  async () => {
+    const bundle = await make([publisher.publish('web', '1', { layers: [randomBytes(300_000)] })]);
+    const small = join(directory, 'bundles');
+    const mount = (sizeKib: number, how = '') =>
+      execFileSync('mount', ['-t', 'tmpfs', '-o', `${how}size=${sizeKib}k`, 'tmpfs', small]);
+    mount(128);
+    try {
+      await expect(apply(bundle)).rejects.toMatchObject({ code: 'noMemory' });
+      expect(updates.desired).toBeUndefined();
+      await vi.waitFor(async () => expect(await left()).toEqual([]));
+      mount(4096, 'remount,');
+      await apply(bundle);
+      await settled();
+      expect(unit.summary()).toEqual(['web/0 1 main active']);
+      await vi.waitFor(async () => expect(await left()).toEqual([]));
+    } finally {
+      execFileSync('umount', ['-l', small]);
+    }
+  },
+);
 
 describe('[P-12] [R-12] what is newer wins', () => {
   const now = Date.now();
