@@ -1,4 +1,5 @@
 /** What a node with aos-sm holds of the host, counted from outside: whatever grows with the cycles leaks. */
+import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -10,9 +11,13 @@ export interface Belongings {
   readonly namespaces: number;
   /** Named network namespaces of the instances. */
   readonly namedNamespaces: number;
-  /** Mount points, in each mount namespace of these processes. */
+  /** Mount points of the node and its instances, in each mount namespace of these processes. */
   readonly mounts: number;
   readonly cgroups: number;
+  /** Interfaces of the node's network. */
+  readonly links: number;
+  /** Tables, chains, rules, sets, counters of its firewall, and the elements of its sets. */
+  readonly rules: number;
   /** Open descriptors of the daemon. */
   readonly descriptors: number;
   /** Files and directories of the node, without logs. */
@@ -29,6 +34,8 @@ export interface Owner {
   readonly directory: string;
   /** Ids of the instances that there may be. */
   readonly ids: readonly string[];
+  /** Name of the network namespace that the daemon is in. Without one its network is the host's, which is not counted. */
+  readonly namespace?: string | undefined;
 }
 
 /** Whatever vanishes while we look counts as gone. */
@@ -95,13 +102,31 @@ function measureFiles(directory: string): { files: number; bytes: number } {
   return sum;
 }
 
+/** What a program tells as JSON from inside of the namespace. */
+function askInside(namespace: string, ...words: readonly string[]): unknown {
+  const text = execFileSync('nsenter', [`--net=/run/netns/${namespace}`, ...words], { encoding: 'utf8' });
+  return JSON.parse(text === '' ? '[]' : text);
+}
+
+function countRules(namespace: string): number {
+  const { nftables } = askInside(namespace, 'nft', '-j', 'list', 'ruleset') as {
+    nftables: Record<string, { elem?: readonly unknown[] }>[];
+  };
+  return nftables
+    .filter((entry) => entry.metainfo === undefined)
+    .map((entry) => 1 + (Object.values(entry)[0]?.elem?.length ?? 0))
+    .reduce((sum, count) => sum + count, 0);
+}
+
 /** Counts now; let everything come to rest before. */
 export function countBelongings(owner: Owner, directories: readonly string[]): Belongings {
   const processes = processesOf(owner);
   const namespaces = namespacesOf(processes);
   const mounts = [...namespaces]
     .filter(([name]) => name.startsWith('mnt:'))
-    .map(([, process]) => text(`/proc/${process}/mountinfo`).split('\n').length - 1);
+    .map(([, process]) => text(`/proc/${process}/mountinfo`).split('\n'))
+    // Others may mount on this host meanwhile.
+    .map((lines) => lines.filter((line) => [owner.directory, ...owner.ids].some((own) => line.includes(own))).length);
   const disk = directories.map(measureFiles);
   const memory = [...text(`/proc/${owner.pid}/smaps_rollup`).matchAll(/^Private_(?:Clean|Dirty): +(\d+) kB$/gm)];
   return {
@@ -110,6 +135,8 @@ export function countBelongings(owner: Owner, directories: readonly string[]): B
     namedNamespaces: list('/run/netns').filter((name) => owner.ids.includes(name)).length,
     mounts: mounts.reduce((sum, count) => sum + count, 0),
     cgroups: countCgroups('/sys/fs/cgroup', owner.ids),
+    links: owner.namespace ? (askInside(owner.namespace, 'ip', '-j', 'link') as unknown[]).length : 0,
+    rules: owner.namespace ? countRules(owner.namespace) : 0,
     descriptors: list(`/proc/${owner.pid}/fd`).length,
     files: disk.reduce((sum, { files }) => sum + files, 0),
     diskBytes: disk.reduce((sum, { bytes }) => sum + bytes, 0),

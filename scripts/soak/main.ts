@@ -23,7 +23,7 @@ const { values } = parseArgs({
 
 const built = await buildSm();
 try {
-  const node = await SmNode.create(built.bundle);
+  const node = await SmNode.create(built.bundle, {}, { hasOwnNetwork: true });
   // Asked to end: the daemon and its containers must not stay.
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.once(signal, () => node.close().finally(() => process.exit(1)));

@@ -53,7 +53,8 @@ export async function soakSm(node: SmNode, options: SoakOptions): Promise<SoakRe
     }
   };
   const count = () => {
-    const owner = { pid: node.pid, directory: node.directory, ids: old.map(({ ident }) => instanceId(ident)) };
+    const { pid, directory, namespace } = node;
+    const owner = { pid, directory, namespace, ids: old.map(({ ident }) => instanceId(ident)) };
     const directories = ['work', 'runtime', 'oci', 'states', 'storages'].map((name) => node.at(name));
     return countBelongings(owner, directories);
   };

@@ -24,7 +24,7 @@ import { Bundle } from './bundle.ts';
 import type { DataDirectories } from './container-mounts.ts';
 import { InstanceLogs } from './instance-logs.ts';
 import { launchRecord } from './launch-record.ts';
-import { prepareBundle } from './prepare-bundle.ts';
+import { type Measure, prepareBundle } from './prepare-bundle.ts';
 import { ContainerProbes } from './probe-container.ts';
 import type {
   AdoptedInstance,
@@ -66,6 +66,8 @@ export interface ContainerRuntimeOptions {
   readonly seccomp?: unknown;
   readonly logger: Logger;
   readonly clock?: Clock;
+  /** Hears of the steps of each start. For benches. */
+  readonly measure?: Measure;
 }
 
 /** What whoever runs a command must start, with the description of the process on its file descriptor 3. */
@@ -163,13 +165,14 @@ export class ContainerRuntime {
     const instance = new SupervisedInstance(this.#parts, bundle, record, this.#logs.file(id));
     this.#instances.set(id, instance);
     await instance.start(async (either) => {
-      const { roots, resources, directories, node } = this.#options;
+      const { roots, resources, directories, node, measure } = this.#options;
       const numCores = node.cpus.reduce((sum, cpu) => sum + cpu.numCores, 0);
       const parts = {
         roots,
         resources,
         directories,
         seccomp: this.#seccomp,
+        measure,
         node: { maxDmips: node.maxDmips, numCores },
       };
       await this.#logs.prepare(id);

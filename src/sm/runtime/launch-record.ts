@@ -13,10 +13,9 @@ const MAX_STOP_TIMEOUT_MS = 60_000;
 export function launchRecord({ info, item, network }: StartRequest, defaultStopTimeoutMs: number): LaunchRecord {
   // A CM that assigned none leaves zeros, which are root.
   if (info.uid === 0 || info.gid === 0) {
-    const { uid, gid } = info;
     throw new AosError(
       'invalidArgument',
-      `${instanceName(info.ident)} has no user of its own: expected a user and a group above 0, found ${uid} and ${gid}`,
+      `uid ${info.uid} and gid ${info.gid}: a service needs a user of its own, not root`,
     );
   }
   const config = itemConfigOf(item);

@@ -19,7 +19,13 @@ export interface BundleParts {
   readonly directories: DataDirectories;
   readonly node: ProcessorFacts;
   readonly seccomp: SeccompFilter;
+  readonly measure?: Measure | undefined;
 }
+
+/** Does the work, which is a step of that name. For benches. */
+export type Measure = <T>(step: string, work: () => Promise<T>) => Promise<T>;
+
+const UNMEASURED: Measure = (_, work) => work();
 
 /** Fills an empty bundle. Throws what the node lacks or the item asks for in vain, by name. */
 export async function prepareBundle(
@@ -28,21 +34,10 @@ export async function prepareBundle(
   parts: BundleParts,
   signal: AbortSignal,
 ): Promise<void> {
+  const { measure = UNMEASURED } = parts;
   const { quotas, resources: wanted } = itemConfigOf(item);
   const found = wanted.map(({ name, mode }) => ({ resource: parts.resources.find(name), mode }));
-  const granted: GrantedResources = {
-    gids: await groupIds(found.flatMap(({ resource }) => resource.groups)),
-    envs: found.flatMap(({ resource }) => resource.envs),
-    devices: (
-      await Promise.all(
-        found.flatMap(({ resource, mode }) =>
-          resource.devices.map(async (text) => {
-            return (await findDevices(text)).map((device) => ({ device, access: mode }));
-          }),
-        ),
-      )
-    ).flat(),
-  };
+  const granted = await measure('resources', () => grantResources(found));
   for (const { resource } of found) checkSources(resource);
   const mounts = containerMounts({
     info,
@@ -52,7 +47,7 @@ export async function prepareBundle(
     resources: found.flatMap(({ resource }) => resource.mounts),
   });
   await bundle.create();
-  await prepareData(info, parts.directories);
+  await measure('state', () => prepareData(info, parts.directories));
   const { hosts, dnsServers, hostname } = network;
   const names = [...hosts, ...found.flatMap(({ resource }) => resourceHosts(resource.hosts, hosts))];
   const root = await parts.roots.prepare(
@@ -66,19 +61,38 @@ export async function prepareBundle(
     signal,
   );
   faultPoint('sm.runtime.root-prepared');
-  await bundle.writeConfig(
-    buildOciConfig({
-      info,
-      item,
-      root: { path: root.path, mounts: [...root.mounts, ...mounts] },
-      resources: granted,
-      node: parts.node,
-      network,
-      secret,
-      seccomp: parts.seccomp.profile,
-      annotations: parts.seccomp.annotations,
-    }),
+  await measure('configuration', () =>
+    bundle.writeConfig(
+      buildOciConfig({
+        info,
+        item,
+        root: { path: root.path, mounts: [...root.mounts, ...mounts] },
+        resources: granted,
+        node: parts.node,
+        network,
+        secret,
+        seccomp: parts.seccomp.profile,
+        annotations: parts.seccomp.annotations,
+      }),
+    ),
   );
+}
+
+interface FoundResource {
+  readonly resource: NodeResource;
+  readonly mode: string;
+}
+
+/** What resources bring besides mounts. Throws `notFound` for a device or group that the node lacks. */
+async function grantResources(found: readonly FoundResource[]): Promise<GrantedResources> {
+  const devices = found.flatMap(({ resource, mode }) =>
+    resource.devices.map(async (text) => (await findDevices(text)).map((device) => ({ device, access: mode }))),
+  );
+  return {
+    gids: await groupIds(found.flatMap(({ resource }) => resource.groups)),
+    envs: found.flatMap(({ resource }) => resource.envs),
+    devices: (await Promise.all(devices)).flat(),
+  };
 }
 
 /** Throws `notFound` for a file or directory of the node that is to be mounted and is not there. */
@@ -117,7 +131,9 @@ async function prepareData(info: InstanceInfo, directories: DataDirectories): Pr
       }
     }
     if (storage !== undefined && !existsSync(storage)) {
-      await mkdir(storage, { recursive: true, mode: 0o755 });
+      await mkdir(dirname(storage), { recursive: true, mode: 0o755 });
+      // Not recursive: that would call a disk that cannot be written "no such file or directory".
+      await mkdir(storage, { mode: 0o755 });
       await chown(storage, info.uid, info.gid);
     }
   } catch (error) {
