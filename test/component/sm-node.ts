@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { mountsInside } from '../../devenv/leftovers.ts';
+import { OwnNetwork } from '../../devenv/own-network.ts';
 import { PROJECT_ROOT } from '../../devenv/project.ts';
 import { buildProgram } from '../../scripts/build.ts';
 import { iam, sm } from '../../src/api/contracts.ts';
@@ -29,6 +30,8 @@ const ARCHITECTURE = process.arch === 'x64' ? 'amd64' : process.arch;
 
 export interface ServiceOptions {
   readonly script?: string;
+  /** In place of a script. */
+  readonly cmd?: readonly string[];
   readonly itemConfig?: Record<string, unknown>;
   readonly files?: readonly Entry[];
 }
@@ -38,6 +41,8 @@ export interface WantedService {
   readonly version: string;
   readonly digest: string;
   readonly env?: Readonly<Record<string, string>>;
+  readonly uid?: number;
+  readonly storagePath?: string;
   readonly monitoring?: MessageInitShape<typeof sm.MonitoringParametersSchema>;
 }
 
@@ -58,6 +63,7 @@ export class SmNode {
   readonly #iam: ApiServer;
   readonly #files: Server;
   #child: ChildProcess | undefined;
+  #network: OwnNetwork | undefined;
   #images = 0;
   /** Ids of everything that was ever started, for the clean-up. */
   readonly #ids = new Set<string>();
@@ -70,7 +76,12 @@ export class SmNode {
     this.#iam = iamServer;
   }
 
-  static async create(bundle: string, config: Record<string, unknown> = {}): Promise<SmNode> {
+  /** With a network of its own, its instances have addresses and a firewall, and nothing of the host's is touched. */
+  static async create(
+    bundle: string,
+    config: Record<string, unknown> = {},
+    { hasOwnNetwork = false } = {},
+  ): Promise<SmNode> {
     const directory = await mkdtemp(join(tmpdir(), 'aos-sm-'));
     const cm = await ScriptedCm.open();
     const files = createServer((request, response) => {
@@ -87,8 +98,18 @@ export class SmNode {
     let node!: SmNode;
     const server = await openIam(cm, directory, () => node);
     node = new SmNode(bundle, directory, cm, files, server);
-    await node.#writeFiles(config);
+    if (hasOwnNetwork) {
+      const layout = { root: directory, run: join(directory, 'run'), var: join(directory, 'var') };
+      const inward = [Number(cm.address.split(':')[1]), server.address.port, (files.address() as AddressInfo).port];
+      node.#network = await OwnNetwork.create({ layout, inward, outward: [] });
+    }
+    await node.#writeFiles({ network: { mode: hasOwnNetwork ? 'full' : 'loopback' }, ...config });
     return node;
+  }
+
+  /** The network namespace of the node, by name; undefined: that of the host. */
+  get namespace(): string | undefined {
+    return this.#network?.namespace;
   }
 
   at(...parts: string[]): string {
@@ -114,7 +135,9 @@ export class SmNode {
   /** Starts the daemon; resolves when it is ready. */
   async start(env: Readonly<Record<string, string>> = {}): Promise<void> {
     const log = openSync(this.at('sm.log'), 'a');
-    const child = spawn(process.execPath, [this.#bundle, '-c', this.at('sm.cfg'), '-v', 'debug'], {
+    const daemon = [process.execPath, this.#bundle, '-c', this.at('sm.cfg'), '-v', 'debug'];
+    const [program, ...words] = this.namespace ? ['nsenter', `--net=/run/netns/${this.namespace}`, ...daemon] : daemon;
+    const child = spawn(program!, words, {
       stdio: ['ignore', log, log, 'ipc'],
       env: { PATH: process.env.PATH, ...env },
     });
@@ -156,8 +179,9 @@ export class SmNode {
   async publish(options: ServiceOptions = {}): Promise<string> {
     this.#images += 1;
     const { script = 'while :; do sleep 1000; done', itemConfig = {}, files = [] } = options;
+    const { cmd = ['/bin/sh', '-c', script] } = options;
     const layout = this.at(`image-${this.#images}`);
-    await writeImage(layout, { cmd: ['/bin/sh', '-c', script], layers: [[...busyboxLayer(), ...files]] });
+    await writeImage(layout, { cmd, layers: [[...busyboxLayer(), ...files]] });
     const blobs = join(layout, 'blobs', 'sha256');
     const index = JSON.parse(await readFile(join(layout, 'index.json'), 'utf8'));
     const [{ digest }] = index.manifests as [{ digest: string }];
@@ -186,24 +210,36 @@ export class SmNode {
     start: readonly WantedService[],
     stop: readonly WantedService[] = [],
   ): Promise<Record<string, string>> {
+    return statesOf(await this.updateAll(stream, start, stop));
+  }
+
+  /** As `update`; answers all that is told of the instances. */
+  async updateAll(
+    stream: ScriptedStream,
+    start: readonly WantedService[],
+    stop: readonly WantedService[] = [],
+  ): Promise<readonly sm.InstanceStatus[]> {
     const value = create(sm.UpdateInstancesSchema, {
-      startInstances: start.map(({ ident, version, digest, env = {}, monitoring = {} }) => ({
-        instance: identMessage(ident),
-        version,
-        manifestDigest: digest,
-        ownerId: 'owner',
-        runtimeId: this.runtimeId,
-        uid: 5000,
-        gid: 5000,
-        envVars: Object.entries(env).map(([name, text]) => ({ name, value: text })),
-        monitoringParameters: monitoring,
-      })),
+      startInstances: start.map(
+        ({ ident, version, digest, env = {}, monitoring = {}, uid = 5000, storagePath = '' }) => ({
+          instance: identMessage(ident),
+          version,
+          manifestDigest: digest,
+          ownerId: 'owner',
+          runtimeId: this.runtimeId,
+          uid,
+          gid: 5000,
+          storagePath,
+          envVars: Object.entries(env).map(([name, text]) => ({ name, value: text })),
+          monitoringParameters: monitoring,
+        }),
+      ),
       stopInstances: stop.map(({ ident }) => identMessage(ident)),
     });
     stream.say({ case: 'updateInstances', value });
     for (;;) {
       const message = await stream.next();
-      if (message.case === 'nodeInstancesStatus') return statesOf(message.value.instances);
+      if (message.case === 'nodeInstancesStatus') return message.value.instances;
     }
   }
 
@@ -227,6 +263,7 @@ export class SmNode {
       await run('ip', ['netns', 'delete', id]).catch((error: Error) => error);
     }
     for (const mountPoint of mountsInside(this.directory)) await run('umount', ['--lazy', mountPoint]);
+    await this.#network?.remove();
     await this.#iam.close();
     await this.cm.close();
     this.#files.closeAllConnections();
@@ -258,7 +295,6 @@ export class SmNode {
         workingDir: this.at('work'),
         resourcesConfigFile: this.at('resources.cfg'),
         controlSocket: this.at('sm.sock'),
-        network: { mode: 'loopback' },
         runtimes: [
           {
             plugin: 'container',

@@ -1,5 +1,7 @@
 /** A CM for tests: real gRPC with mutual TLS; what it says and hears is in the hands of the test. */
+import { once } from 'node:events';
 import { create } from '@bufbuild/protobuf';
+import type { ServiceImpl } from '@connectrpc/connect';
 import { network, sm } from '../../api/contracts.ts';
 import { ApiServer, type TlsIdentity } from '../../api/index.ts';
 import { Mailbox, silentLogger } from '../../core/index.ts';
@@ -67,7 +69,6 @@ export class ScriptedCm {
   readonly #taken = this.streams[Symbol.asyncIterator]();
   #server: ApiServer;
   readonly #identity: TlsIdentity;
-  networkService: Parameters<typeof networkRoutes>[0] = {};
 
   private constructor(root: TestIdentity, server: ApiServer, identity: TlsIdentity, credentials: FakeCredentials) {
     this.root = root;
@@ -109,8 +110,24 @@ export class ScriptedCm {
   }
 }
 
-function networkRoutes(methods: Partial<Record<string, (request: never) => unknown>>) {
-  return methods as never;
+/** One network for whoever asks, with addresses that are never given twice. */
+function networkRoutes(): ServiceImpl<typeof network.NetworkService> {
+  const subnet = '172.17.0.0/16';
+  let given = 1;
+  return {
+    getNodeNetworkParams: () => ({ subnet, ip: '172.17.0.1', vlanId: 7n }),
+    allocateInstanceNetwork: () => {
+      given += 1;
+      return { subnet, ip: `172.17.${given >> 8}.${given & 255}` };
+    },
+    releaseInstanceNetwork: () => ({}),
+    releaseNodeNetwork: () => ({}),
+    syncNetworkState: () => ({}),
+    async *subscribeInstanceNetworkUpdates(_, { signal }) {
+      await once(signal, 'abort');
+      yield* [];
+    },
+  };
 }
 
 function listen(address: string, identity: TlsIdentity, root: TestIdentity, cm: () => ScriptedCm): Promise<ApiServer> {
@@ -127,7 +144,7 @@ function listen(address: string, identity: TlsIdentity, root: TestIdentity, cm: 
         },
         getBlobsInfos: ({ digests }) => ({ urls: digests.map((digest) => cm().blobs.get(digest) ?? '') }),
       });
-      router.service(network.NetworkService, networkRoutes(cm()?.networkService ?? {}));
+      router.service(network.NetworkService, networkRoutes());
     },
   });
 }
