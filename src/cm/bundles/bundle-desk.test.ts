@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import type { DatabaseSync } from 'node:sqlite';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { AosError, silentLogger, systemClock } from '../../core/index.ts';
+import { AosError, digestOf, silentLogger, systemClock } from '../../core/index.ts';
 import type { DesiredStatus } from '../../protocol/index.ts';
 import { makeCertificate } from '../../storage/certificates-for-tests.ts';
 import { Downloader, openDatabase } from '../../storage/index.ts';
@@ -306,20 +306,24 @@ describe('[P-12] [R-12] a bundle is refused, in words, and nothing changes', () 
   });
 });
 
-test('[P-12] [R-06] a bundle with anything done to its bytes is refused with an error of ours', async () => {
-  const bundle = await make([publisher.publish('web', '1')]);
+test('[P-12] [R-06] a bundle with anything done to its bytes is refused with an error of ours, or says the same', async () => {
+  const entries = maker.entries(partsOf([publisher.publish('web', '1')]));
+  const bundle = await tarOf(entries);
   // Two blocks of zeros end an archive, and say nothing.
   const place = fc.nat(bundle.length - 1025);
   await fc.assert(
     fc.asyncProperty(place, place, fc.uint8Array({ maxLength: 700 }), async (a, b, other) => {
       const [from, to] = [Math.min(a, b), Math.max(a, b)];
       const spoiled = Buffer.concat([bundle.subarray(0, from), other, bundle.subarray(to)]);
-      if (spoiled.equals(bundle)) return;
-      await expect(apply(spoiled)).rejects.toBeInstanceOf(AosError);
+      try {
+        // What fills up the blocks of an archive says nothing either.
+        expect((await apply(spoiled)).bundle).toBe(digestOf(entries[0]![1]));
+      } catch (error) {
+        expect(error).toBeInstanceOf(AosError);
+      }
     }),
     { numRuns: 150 },
   );
-  expect(updates.desired).toBeUndefined();
 });
 
 test.skipIf(process.getuid?.() !== 0)(
