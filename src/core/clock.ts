@@ -24,6 +24,15 @@ export const systemClock: Clock = {
   },
 };
 
+/**
+ * The date for ages of things that are removed when they are old, in milliseconds since 1970: what the host says, but no later
+ * than what it said first plus the time since. So a date that is set ahead while we run makes nothing old (spec/product.md X-21).
+ */
+export function cautiousDate(clock: Clock): () => number {
+  const aheadMs = clock.now().getTime() - clock.monotonicMs();
+  return () => Math.min(clock.now().getTime(), clock.monotonicMs() + aheadMs);
+}
+
 export interface BackoffOptions {
   readonly firstMs: number;
   readonly maxMs: number;

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
   Backoff,
+  cautiousDate,
   compareVersions,
   digestOf,
   formatDuration,
@@ -149,6 +150,16 @@ describe('time', () => {
     const at = (random: number) =>
       new Backoff({ firstMs: 1000, maxMs: 5000, jitter: 0.2, random: () => random }).next();
     expect([at(0), at(0.5), at(1)].map(Math.round)).toEqual([800, 1000, 1200]);
+  });
+
+  test('[X-21] a date that is set makes nothing older than the time that went by', () => {
+    let [dateMs, monotonicMs] = [1_000_000, 0];
+    const date = cautiousDate({ ...systemClock, now: () => new Date(dateMs), monotonicMs: () => monotonicMs });
+    expect(date()).toBe(1_000_000);
+    [dateMs, monotonicMs] = [9_000_000, 500];
+    expect(date()).toBe(1_000_500);
+    [dateMs, monotonicMs] = [20, 600];
+    expect(date()).toBe(20);
   });
 
   test('[R-03] a wait ends at once when nobody wants it any more, and never looks at the wall clock', async () => {

@@ -1,5 +1,5 @@
 /** Data of instances that run no more: it waits for them, and goes when nobody can come back for it (spec/cm.md 4.13). */
-import { asAosError, type Clock, instanceKey, type Logger } from '../../core/index.ts';
+import { asAosError, type Clock, cautiousDate, instanceKey, type Logger } from '../../core/index.ts';
 import { identsOf, planCache } from './cache.ts';
 import { type InstanceRow, rowKey } from './instance-row.ts';
 import type { InstanceStore } from './instance-store.ts';
@@ -15,20 +15,22 @@ export interface FormerInstancesOptions {
 
 export class FormerInstances {
   readonly #options: FormerInstancesOptions;
+  readonly #date: () => number;
 
   constructor(options: FormerInstancesOptions) {
     this.#options = options;
+    this.#date = cautiousDate(options.clock);
   }
 
   /** Removes what was cached for too long, with its data when nothing else of the instance is left. */
   async removeExpired(): Promise<void> {
-    const { store, ttlMs, clock } = this.#options;
+    const { store, ttlMs } = this.#options;
     const { rows, requests } = store;
     const active = rows.filter(({ state }) => state === 'active');
     const { kept, removed } = planCache(
       rows.filter(({ state }) => state !== 'active'),
       active.length,
-      { nowMs: clock.now().getTime(), ttlMs },
+      { nowMs: this.#date(), ttlMs },
     );
     store.save({ requests, rows: [...active, ...kept] });
     await this.forget(removed);

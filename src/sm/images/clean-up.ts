@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import {
   asAosError,
   type Clock,
+  cautiousDate,
   type Digest,
   faultPoint,
   type ItemIdent,
@@ -38,11 +39,13 @@ export interface CleanUpOptions {
 
 export class CleanUp {
   readonly #options: CleanUpOptions;
+  readonly #date: () => number;
   readonly #abort = new AbortController();
   #loop: Promise<void> | undefined;
 
   constructor(options: CleanUpOptions) {
     this.#options = options;
+    this.#date = cautiousDate(options.clock);
   }
 
   start(): void {
@@ -137,9 +140,9 @@ export class CleanUp {
   }
 
   #expired(): ItemRecord[] {
-    const { records, clock, itemTtlMs } = this.#options;
+    const { records, itemTtlMs } = this.#options;
     const used = this.#usedKeys();
-    const nowMs = clock.now().getTime();
+    const nowMs = this.#date();
     return records.all().filter(
       (record) =>
         record.state === 'removed' &&

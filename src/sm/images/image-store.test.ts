@@ -19,13 +19,15 @@ const DAY_MS = 86_400_000;
 class TestClock implements Clock {
   date = new Date('2026-05-01T00:00:00Z');
   readonly sleptMs: number[] = [];
-  monotonicMs = () => systemClock.monotonicMs();
+  #aheadMs = 0;
+  monotonicMs = () => systemClock.monotonicMs() + this.#aheadMs;
   now = () => this.date;
   sleep = async (durationMs: number) => {
     this.sleptMs.push(durationMs);
   };
   advance(durationMs: number): void {
     this.date = new Date(this.date.getTime() + durationMs);
+    this.#aheadMs += durationMs;
   }
 }
 
@@ -233,6 +235,15 @@ test('[SM-09] a clock that was never set lets nothing expire', async () => {
   clock.date = new Date(0);
   store.remove('item', '1.0.0');
   clock.date = new Date('2026-05-01T00:00:00Z');
+  await store.cleanUp(signal);
+  expect(layerDirs()).toHaveLength(2);
+});
+
+test('[X-21] a date that is set ahead by decades lets nothing expire', async () => {
+  const store = await open();
+  await store.install(await publish(), signal);
+  store.remove('item', '1.0.0');
+  clock.date = new Date('2086-05-01T00:00:00Z');
   await store.cleanUp(signal);
   expect(layerDirs()).toHaveLength(2);
 });
