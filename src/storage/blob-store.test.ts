@@ -47,6 +47,21 @@ describe('putting', () => {
     expect(await store.has(HELLO)).toBe(true);
   });
 
+  test('[B-05] pieces that are given away are stored whole and then freed, those that share their memory are not', async () => {
+    const given = Array.from({ length: 5 }, () => randomBytes(100_000));
+    const shared = Buffer.from('a small piece').subarray(2);
+    const content = Buffer.concat([...given, shared]);
+    const source = async function* () {
+      yield* given;
+      yield shared;
+    };
+    const digest = digestOf(content);
+    await store.put(digest, source(), { ownsChunks: true });
+    expect((await readFile(store.path(digest))).equals(content)).toBe(true);
+    expect(given.map(({ length }) => length)).toEqual([0, 0, 0, 0, 0]);
+    expect(shared.toString()).toBe('small piece');
+  });
+
   test('[CM-46] content with another digest is refused, and nothing is stored', async () => {
     await expect(store.put(HELLO, pieces('hellO'))).rejects.toMatchObject({
       code: 'invalidChecksum',

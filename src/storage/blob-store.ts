@@ -14,7 +14,7 @@ import {
   throwIfCanceled,
 } from '../core/index.ts';
 import { ensureDirectory, removeTemporaryFiles, syncDirectory, temporaryName } from './atomic-file.ts';
-import { OverlappedWriter, readChunks, scanFile } from './chunks.ts';
+import { freeChunk, OverlappedWriter, readChunks, scanFile } from './chunks.ts';
 
 const ALGORITHM = 'sha256';
 const HEX = /^[0-9a-f]{64}$/;
@@ -24,6 +24,8 @@ export interface StoreOptions {
   readonly signal?: AbortSignal | undefined;
   /** Sees each piece of the content before it is stored. */
   readonly observe?: ((chunk: Uint8Array) => void) | undefined;
+  /** The source gives its pieces away: the memory of each is freed when it is stored. */
+  readonly ownsChunks?: boolean | undefined;
   /** Runs when the digest fits and before anything becomes visible; an exception refuses the blob. */
   readonly beforeCommit?: (() => void | Promise<void>) | undefined;
 }
@@ -129,11 +131,15 @@ export class BlobStore {
       const file = await open(temporary, 'wx', BLOB_MODE);
       const writer = new OverlappedWriter(file);
       try {
+        let former: Uint8Array | undefined;
         for await (const chunk of source) {
           throwIfCanceled(options.signal);
           hash.update(chunk);
           options.observe?.(chunk);
           await writer.write(chunk);
+          // The writer waits for one piece when it gets the next.
+          if (former && options.ownsChunks) freeChunk(former);
+          former = chunk;
         }
         await writer.flush();
         await this.#check(digest, hash, options);

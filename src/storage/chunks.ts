@@ -49,6 +49,15 @@ export async function writeAll(file: FileHandle, chunk: Uint8Array): Promise<voi
   }
 }
 
+/**
+ * Gives the memory of a piece back at once: a stream of large pieces would otherwise fill a multiple of its share before
+ * the garbage collector notices. A piece that shares its memory with others is left alone.
+ */
+export function freeChunk(chunk: Uint8Array): void {
+  const { buffer } = chunk;
+  if (buffer instanceof ArrayBuffer && chunk.byteLength === buffer.byteLength) buffer.transfer(0);
+}
+
 /** Writes one piece while the next one is made. A piece must not be changed after it was given. */
 export class OverlappedWriter {
   readonly #file: FileHandle;

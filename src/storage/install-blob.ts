@@ -54,7 +54,7 @@ async function install(request: InstallRequest): Promise<void> {
   const beforeCommit = check?.verify;
   if (decryptInfo) {
     const source = whole(downloadedFile, expected, signal);
-    await store.put(digest, decrypt(source, decryptInfo), { signal, observe, beforeCommit });
+    await store.put(digest, decrypt(source, decryptInfo), { signal, observe, beforeCommit, ownsChunks: true });
     await discardDownload(downloadedFile);
     return;
   }
