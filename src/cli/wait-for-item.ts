@@ -23,12 +23,25 @@ export async function waitUntil(
   what: string,
   isDone: (unit: CloudUnit) => boolean,
 ): Promise<void> {
-  const done = await followUnit(context, seconds * 1000, (unit) => isDone(unit));
+  const done = await followUnit(context, seconds * 1000, (unit) => {
+    context.output.progress(`${what}: ${stateOf(unit)}`);
+    return isDone(unit);
+  });
   if (!done)
     throw new AosError(
       'timeout',
       `${what} did not happen within ${seconds} s; "aosctl status --unit ${context.unit}" shows the state`,
     );
+}
+
+/** How far a unit is, in a few words. */
+function stateOf(unit: CloudUnit): string {
+  if (!unit.online) return `${unit.systemId} is offline`;
+  const moving = [
+    ...(unit.items ?? []).map(({ state }) => state),
+    ...instancesOf(unit).map(({ state }) => state),
+  ].filter((state) => state !== 'active' && state !== 'installed' && state !== 'removed' && state !== 'inactive');
+  return moving.length === 0 ? 'the unit is being told' : [...new Set(moving)].join(', ');
 }
 
 /** Waits until a deployment runs as it is wanted. */

@@ -47,18 +47,35 @@ class Page implements Output {
  * Gives a command the option `--watch`. `show` asks and prints once. Watched, people see the newest answer on a cleared
  * screen, programs one JSON value a line; both only when it has changed.
  */
-export function watchable(command: Command, run: Run, show: (context: Context) => Promise<void>): Command {
+export function watchable(
+  command: Command,
+  run: Run,
+  show: (context: Context) => Promise<void>,
+  newsOf: NewsOf = (context) => (context.namesUnit ? unitNews(context) : undefined),
+): Command {
   return command
     .option('-w, --watch', 'show it again whenever it changes; ends with Ctrl-C')
     .action((options: { readonly watch?: boolean }) =>
-      run((context) => (options.watch ? watch(context, show) : show(context))),
+      run((context) => (options.watch ? watch(context, show, newsOf(context)) : show(context))),
     );
 }
 
-async function watch(context: Context, show: (context: Context) => Promise<void>): Promise<void> {
+/** Where a cloud tells of news; undefined: the answer is of a daemon of this node, which is asked now and then. */
+export type NewsOf = (context: Context) => string | undefined;
+
+/** News of the named unit. */
+export const unitNews = (context: Context): string => `/api/units/${encodeURIComponent(context.unit)}/events`;
+/** News of all units. */
+export const fleetNews = (): string => '/api/events';
+
+async function watch(
+  context: Context,
+  show: (context: Context) => Promise<void>,
+  news: string | undefined,
+): Promise<void> {
   const { output } = context;
   let shown: string | undefined;
-  for await (const _ of moments(context)) {
+  for await (const _ of moments(context, news)) {
     const page = new Page(output);
     await show(context.with({ output: page }));
     if (page.text === shown) continue;
@@ -67,15 +84,13 @@ async function watch(context: Context, show: (context: Context) => Promise<void>
   }
 }
 
-/** When to look: a cloud tells of news, a daemon of this node is asked now and then. */
-async function* moments(context: Context): AsyncGenerator<void> {
-  if (!context.namesUnit) {
+async function* moments(context: Context, news: string | undefined): AsyncGenerator<void> {
+  if (news === undefined) {
     yield* untilEnd(context.signal);
     return;
   }
   yield;
-  const events = context.cloud.events(`/api/units/${encodeURIComponent(context.unit)}/events`, context.signal);
-  for await (const _ of events) yield;
+  for await (const _ of context.cloud.events(news, context.signal)) yield;
 }
 
 /** Now, and again after each pause, until Ctrl-C. */

@@ -72,6 +72,9 @@ async function waitForUpdate(context: Context, seconds: number, { items }: Bundl
   const deadlineMs = systemClock.monotonicMs() + seconds * 1000;
   for (;;) {
     const { update, items: present, instances } = await context.askLocal<UnitReport>('/status');
+    context.output.progress(
+      `the update is ${update.state}${update.waitsFor === undefined ? '' : `: ${update.waitsFor}`}`,
+    );
     if (update.state === 'none') {
       const isOurs = (one: { readonly itemId: string; readonly version: string }) =>
         items.some(({ itemId, version }) => one.itemId === itemId && one.version === version);

@@ -4,6 +4,7 @@ import type { Context } from '../context.ts';
 import { collect, parseCount } from '../options.ts';
 import { printResult, printRows } from '../output.ts';
 import { type Deployment, deploymentPath, waitUntil, waitUntilActive } from '../wait-for-item.ts';
+import { unitNews, watchable } from '../watch.ts';
 
 interface DeployOptions {
   readonly version: string;
@@ -71,20 +72,20 @@ export function deployCommands(program: Command, run: Run): void {
       }),
     );
 
-  program
-    .command('deployments')
-    .description('what is wanted on a unit')
-    .action(() =>
-      run(async ({ cloud, output, unit }) => {
-        const rows = await cloud.get<Deployment[]>(`/api/units/${encodeURIComponent(unit)}/deployments`);
-        printRows(output, rows, {
-          item: (row) => row.itemId,
-          version: (row) => row.version,
-          subject: (row) => row.subject,
-          instances: (row) => row.numInstances,
-          priority: (row) => row.priority,
-          labels: (row) => row.labels?.join(','),
-        });
-      }),
-    );
+  watchable(
+    program.command('deployments').description('what is wanted on a unit'),
+    run,
+    async ({ cloud, output, unit }) => {
+      const rows = await cloud.get<Deployment[]>(`/api/units/${encodeURIComponent(unit)}/deployments`);
+      printRows(output, rows, {
+        item: (row) => row.itemId,
+        version: (row) => row.version,
+        subject: (row) => row.subject,
+        instances: (row) => row.numInstances,
+        priority: (row) => row.priority,
+        labels: (row) => row.labels?.join(','),
+      });
+    },
+    unitNews,
+  );
 }

@@ -4,6 +4,7 @@ import { AosError } from '../../core/index.ts';
 import type { Context } from '../context.ts';
 import { collect, parseCount } from '../options.ts';
 import { type Columns, printResult, printRows } from '../output.ts';
+import { fleetNews, watchable } from '../watch.ts';
 
 type Run = (action: (context: Context) => Promise<void>) => Promise<void>;
 
@@ -68,12 +69,12 @@ export function fleetCommands(program: Command, run: Run): void {
 }
 
 function unitSetCommands(program: Command, run: Run): void {
-  program
-    .command('unit-sets')
-    .description('selections of units for campaigns and verification')
-    .action(() =>
-      run(async ({ cloud, output }) => printRows(output, await cloud.get<UnitSet[]>('/api/unit-sets'), UNIT_SETS)),
-    );
+  watchable(
+    program.command('unit-sets').description('selections of units for campaigns and verification'),
+    run,
+    async ({ cloud, output }) => printRows(output, await cloud.get<UnitSet[]>('/api/unit-sets'), UNIT_SETS),
+    fleetNews,
+  );
 
   program
     .command('unit-set <name>')
@@ -98,12 +99,12 @@ function unitSetCommands(program: Command, run: Run): void {
 }
 
 function subjectCommands(program: Command, run: Run): void {
-  program
-    .command('subjects')
-    .description('subjects, their units, and what they have subscribed to')
-    .action(() =>
-      run(async ({ cloud, output }) => printRows(output, await cloud.get<Subject[]>('/api/subjects'), SUBJECTS)),
-    );
+  watchable(
+    program.command('subjects').description('subjects, their units, and what they have subscribed to'),
+    run,
+    async ({ cloud, output }) => printRows(output, await cloud.get<Subject[]>('/api/subjects'), SUBJECTS),
+    fleetNews,
+  );
 
   program
     .command('subject <id>')
@@ -198,12 +199,12 @@ function printCampaign({ output }: Context, campaign: Campaign): void {
 }
 
 function campaignCommands(program: Command, run: Run): void {
-  program
-    .command('campaigns')
-    .description('campaigns, the newest first')
-    .action(() =>
-      run(async ({ cloud, output }) => printRows(output, await cloud.get<Campaign[]>('/api/campaigns'), CAMPAIGNS)),
-    );
+  watchable(
+    program.command('campaigns').description('campaigns, the newest first'),
+    run,
+    async ({ cloud, output }) => printRows(output, await cloud.get<Campaign[]>('/api/campaigns'), CAMPAIGNS),
+    fleetNews,
+  );
 
   const campaign = program.command('campaign').description('bring a version to one unit set after the other');
   campaign

@@ -4,7 +4,7 @@ import type { InstanceReport, ItemReport, NodeReport, UnitReport } from '../../d
 import { type CloudUnit, instancesOf, itemsOf, nodesOf } from '../cloud-views.ts';
 import type { Context } from '../context.ts';
 import { type Columns, formatTable, type Look, type Output, printResult, printRows, showState } from '../output.ts';
-import { watchable } from '../watch.ts';
+import { fleetNews, watchable } from '../watch.ts';
 
 type Run = (action: (context: Context) => Promise<void>) => Promise<void>;
 
@@ -114,18 +114,17 @@ export function statusCommands(program: Command, run: Run): void {
     printRows(context.output, instances, INSTANCES);
   });
 
-  program
-    .command('units')
-    .description('units that the cloud knows')
-    .action(() =>
-      run(async ({ cloud, output }) => {
-        printRows(output, await cloud.get<CloudUnit[]>('/api/units'), {
-          unit: (unit) => unit.systemId,
-          online: (unit) => (unit.online ? 'yes' : 'no'),
-          'last seen': (unit) => unit.lastSeen,
-        });
+  watchable(
+    program.command('units').description('units that the cloud knows'),
+    run,
+    async ({ cloud, output }) =>
+      printRows(output, await cloud.get<CloudUnit[]>('/api/units'), {
+        unit: (unit) => unit.systemId,
+        online: (unit) => (unit.online ? 'yes' : 'no'),
+        'last seen': (unit) => unit.lastSeen,
       }),
-    );
+    fleetNews,
+  );
 }
 
 interface PublishedItem {
