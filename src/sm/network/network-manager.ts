@@ -267,11 +267,10 @@ export class NetworkManager implements Networks {
         instances.flatMap(({ ident }) => rows.instance(ident) ?? []).map((row) => ({ ...row, state })),
       );
     if (instances.some(({ ident }) => rows.instance(ident)?.state !== 'up')) mark('making');
-    await this.#wires.connect(instances, signal);
-    await this.#firewall.change(
-      instances.map(({ ident }) => instanceId(ident)),
-      signal,
-    );
+    const ids = instances.map(({ ident }) => instanceId(ident));
+    // Neither needs the other: rules for what is not linked yet let nothing through. Both have ended before anything is undone.
+    const done = await Promise.allSettled([this.#wires.connect(instances, signal), this.#firewall.change(ids, signal)]);
+    for (const outcome of done) if (outcome.status === 'rejected') throw outcome.reason;
     await this.#names.serve(signal);
     mark('up');
   }
