@@ -23,6 +23,7 @@ import { cgroupPathOf } from './build-oci-config.ts';
 import { Bundle } from './bundle.ts';
 import type { DataDirectories } from './container-mounts.ts';
 import { InstanceLogs } from './instance-logs.ts';
+import type { InstanceParts } from './instance-parts.ts';
 import { launchRecord } from './launch-record.ts';
 import { type Measure, prepareBundle } from './prepare-bundle.ts';
 import { ContainerProbes } from './probe-container.ts';
@@ -36,7 +37,7 @@ import type {
 } from './runtime-model.ts';
 import { SeccompFilter } from './seccomp-filter.ts';
 import { Slots } from './slots.ts';
-import { type InstanceParts, SupervisedInstance } from './supervised-instance.ts';
+import { SupervisedInstance } from './supervised-instance.ts';
 
 /** Most instances of a runtime (spec/decisions.md 8.3). */
 const MAX_INSTANCES = 1024;

@@ -2,15 +2,11 @@
 import {
   AosError,
   asAosError,
-  type Clock,
   type ErrorInfo,
   type InstanceState,
   instanceName,
-  type Logger,
   toErrorInfo,
 } from '../../core/index.ts';
-import type { Cgroups } from '../../platform/cgroup/index.ts';
-import type { ContainerEngine } from '../../platform/oci-runtime/index.ts';
 import { identifyProcess, isRunning, type ProcessIdentity } from '../../platform/proc/index.ts';
 import {
   exitError,
@@ -19,7 +15,6 @@ import {
   planRestart,
   type RunHistory,
   recordRestart,
-  type SupervisionStore,
   waitUntilDead,
   waitUntilReady,
 } from '../supervision/index.ts';
@@ -28,9 +23,9 @@ import type { Bundle } from './bundle.ts';
 import { ContainerRun, type RunEnd } from './container-run.ts';
 import { askToEnd, waitForEnd } from './end-container.ts';
 import { keepPreviousLog } from './instance-logs.ts';
+import type { InstanceParts } from './instance-parts.ts';
 import { missingInterpreter } from './missing-interpreter.ts';
-import type { ContainerRoots, InstanceChange, LaunchRecord, RunningInstance } from './runtime-model.ts';
-import type { Slots } from './slots.ts';
+import type { InstanceChange, LaunchRecord, RunningInstance } from './runtime-model.ts';
 
 /** Bound of everything after the stop timeout (spec/decisions.md 5.4). */
 const AFTER_KILL_MS = 15_000;
@@ -44,21 +39,6 @@ interface Exit {
 }
 
 const NEVER_RAN: Exit = { status: -1, uptimeMs: 0, outOfMemory: false };
-
-export interface InstanceParts {
-  readonly engine: ContainerEngine;
-  readonly cgroups: Cgroups;
-  readonly roots: ContainerRoots;
-  readonly store: SupervisionStore;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  /** For starts. */
-  readonly slots: Slots;
-  /** For removals, which must not wait for starts. */
-  readonly endSlots: Slots;
-  readonly probeOnce: (id: string, netnsPath: string | undefined, way: ProbeWay, signal: AbortSignal) => Promise<void>;
-  readonly emit: (change: InstanceChange) => void;
-}
 
 export class SupervisedInstance {
   readonly id: string;

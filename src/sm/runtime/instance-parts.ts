@@ -1,0 +1,22 @@
+/** What the supervision of one instance shares with that of all others. */
+import type { Clock, Logger } from '../../core/index.ts';
+import type { Cgroups } from '../../platform/cgroup/index.ts';
+import type { ContainerEngine } from '../../platform/oci-runtime/index.ts';
+import type { ProbeWay, SupervisionStore } from '../supervision/index.ts';
+import type { ContainerRoots, InstanceChange } from './runtime-model.ts';
+import type { Slots } from './slots.ts';
+
+export interface InstanceParts {
+  readonly engine: ContainerEngine;
+  readonly cgroups: Cgroups;
+  readonly roots: ContainerRoots;
+  readonly store: SupervisionStore;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** For starts. */
+  readonly slots: Slots;
+  /** For removals, which must not wait for starts. */
+  readonly endSlots: Slots;
+  readonly probeOnce: (id: string, netnsPath: string | undefined, way: ProbeWay, signal: AbortSignal) => Promise<void>;
+  readonly emit: (change: InstanceChange) => void;
+}
