@@ -169,6 +169,18 @@ describe('a request of the CM', () => {
     expect(states(await update(launcher, [good, bad]))).toEqual({ good: 'active', bad: 'active' });
   });
 
+  test('what its runtime gives up loses its network, what it starts again keeps it', async () => {
+    const host = new Host();
+    const launcher = await started(host);
+    const [falls, gone] = [anInstance('falls'), anInstance('gone')];
+    await update(launcher, [falls, gone]);
+    host.tell({ ident: falls.ident, state: 'failed', because: 'it ended and is started again' });
+    host.containers.delete(instanceId(gone.ident));
+    host.tell({ ident: gone.ident, state: 'failed', because: 'it was given up' });
+    await launcher.settled(5000, signal);
+    expect(host.networksStopped).toEqual([instanceId(gone.ident)]);
+  });
+
   test('a network that could not be given back is given back at the next start', async () => {
     const host = new Host();
     const launcher = await started(host);
