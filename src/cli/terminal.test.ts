@@ -2,6 +2,7 @@ import { stripVTControlCharacters } from 'node:util';
 import { describe, expect, test } from 'vitest';
 import { formatTable, PLAIN, printRows } from './output.ts';
 import { byteReporter } from './progress.ts';
+import { uploadReporter } from './publish/upload-reporter.ts';
 import { type Stream, Terminal, type TerminalOptions } from './terminal.ts';
 
 function stream(isTTY: boolean, columns = 40): Stream & { text: string } {
@@ -108,6 +109,19 @@ test('[P-15] work that is soon done is not worth a word; longer is told once a s
   const report = byteReporter({ progress: (text) => told.push(text) }, 'checked', 4 * 1024 ** 2, () => nowMs);
   for (nowMs = 100; nowMs <= 2000; nowMs += 100) report(1024 ** 2 / 10);
   expect(told).toEqual(['checked 1.0 MiB of 4.0 MiB', 'checked 2.0 MiB of 4.0 MiB']);
+});
+
+test('[P-15] the upload of a large layer is told by percent, of a small one not at all', () => {
+  const told: string[] = [];
+  const report = uploadReporter({ progress: (text) => told.push(text), note: (text) => told.push(text) });
+  const layer = { digest: `sha256:${'a'.repeat(64)}`, totalBytes: 10 * 1024 ** 2 };
+  for (let sentBytes = 0; sentBytes <= layer.totalBytes; sentBytes += 64 * 1024) {
+    report({ ...layer, sentBytes, state: 'sending' });
+  }
+  expect(told).toHaveLength(101);
+  expect(told[50]).toBe('layer sha256:aaaaaaaaaaaa: 5.0 MiB of 10.0 MiB (50 %)');
+  report({ ...layer, totalBytes: 1000, sentBytes: 500, state: 'sending' });
+  expect(told).toHaveLength(101);
 });
 
 test('a table without a terminal is never cut', () => {
