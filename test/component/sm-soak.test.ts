@@ -12,7 +12,7 @@ let node: SmNode | undefined;
 
 beforeAll(async () => {
   built = await buildSm();
-  node = await SmNode.create(built.bundle);
+  node = await SmNode.create(built.bundle, {}, { hasOwnNetwork: true });
   await node.start();
 }, STORY_MS);
 
@@ -22,11 +22,11 @@ afterAll(async () => {
 }, STORY_MS);
 
 test(
-  '[R-07] starts, updates, crashes and stops end with the processes, namespaces, mounts, cgroups, descriptors, disk and memory before',
+  '[R-07] starts, updates, crashes and stops end with the processes, namespaces, mounts, cgroups, links, firewall rules, descriptors, disk and memory before',
   async () => {
     const result = await soakSm(node!, { warmUp: 4, cycles: 8, instances: 4 });
     const { before, during } = result;
-    for (const what of ['processes', 'namespaces', 'mounts', 'cgroups', 'files'] as const) {
+    for (const what of ['processes', 'namespaces', 'mounts', 'cgroups', 'links', 'rules', 'files'] as const) {
       expect(during[what], what).toBeGreaterThan(before[what]);
     }
     expect(before).toMatchObject({ namedNamespaces: 0, cgroups: 0 });
