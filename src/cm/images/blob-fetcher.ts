@@ -82,6 +82,11 @@ export class BlobFetcher {
     return work;
   }
 
+  /** Resolves when nothing is fetched any more. */
+  async idle(): Promise<void> {
+    while (this.#running.size > 0) await Promise.allSettled(this.#running.values());
+  }
+
   async #ensure(digest: Digest, trust: SignatureTrust, signal: AbortSignal): Promise<void> {
     if (await this.#limiter.run(() => this.isWhole(digest, signal))) return;
     await this.#fetch(digest, trust, signal);

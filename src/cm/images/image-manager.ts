@@ -106,10 +106,8 @@ export class ImageManager implements ItemReader {
    * others; only `canceled` and a failing database or disk end the call.
    */
   download(wanted: readonly WantedItem[], trust: SignatureTrust, until: AbortSignal): Promise<void> {
-    const signal = this.#untilStopped(until);
     this.#verifying.abort();
-    return this.#oneAction.run(async () => {
-      throwIfCanceled(signal);
+    return this.#fetching(until, async (signal) => {
       const { rows, events } = this.#options;
       const plan = planDownload(rows.all(), wanted, this.#now());
       for (const item of plan.conflicting) {
@@ -175,9 +173,7 @@ export class ImageManager implements ItemReader {
    */
   verifyAll(trust: SignatureTrust, until: AbortSignal): Promise<void> {
     this.#verifying = new AbortController();
-    const signal = AbortSignal.any([this.#untilStopped(until), this.#verifying.signal]);
-    return this.#oneAction.run(async () => {
-      throwIfCanceled(signal);
+    return this.#fetching(AbortSignal.any([until, this.#verifying.signal]), async (signal) => {
       const { rows, fetcher } = this.#options;
       const kept = rows.all().filter(({ state }) => state === 'installed' || state === 'pending');
       const { digests } = await digestsInUse(kept, this.#options.documents);
@@ -271,6 +267,24 @@ export class ImageManager implements ItemReader {
         await this.#clock.sleep(removeOutdatedPeriodMs, signal).catch(() => undefined);
       }
     }
+  }
+
+  /**
+   * One action that fetches. When it is over nothing of it goes on: not what is still on its way for an item that has
+   * failed already, and not what a newer action would take for its own.
+   */
+  #fetching(until: AbortSignal, action: (signal: AbortSignal) => Promise<void>): Promise<void> {
+    const over = new AbortController();
+    const signal = AbortSignal.any([this.#untilStopped(until), over.signal]);
+    return this.#oneAction.run(async () => {
+      throwIfCanceled(signal);
+      try {
+        await action(signal);
+      } finally {
+        over.abort();
+        await this.#options.fetcher.idle();
+      }
+    });
   }
 
   /** Brings one item to a state; its failure is its own. */
