@@ -77,7 +77,7 @@ export async function makeModules(ground: Ground, { credentials, iam, orders, se
     systemId,
     roots,
     updates: () => updates,
-    reserve: (path, bytes) => room.reserve(path, bytes),
+    reserve: async (path, bytes) => (await room.reserve(path, bytes)).giveBack,
     clock,
     logger,
   });

@@ -18,6 +18,8 @@ export interface InstallRequest {
   readonly decryptInfo?: DecryptInfo | undefined;
   readonly signature?: { readonly info: SignInfo; readonly trust: SignatureTrust } | undefined;
   readonly signal: AbortSignal;
+  /** How many bytes of a second, decrypted file have been made so far. */
+  readonly onStored?: ((bytes: number) => void) | undefined;
 }
 
 /** `mismatch`: the file is not what the server meant to send; another download may help. */
@@ -54,7 +56,13 @@ async function install(request: InstallRequest): Promise<void> {
   const beforeCommit = check?.verify;
   if (decryptInfo) {
     const source = whole(downloadedFile, expected, signal);
-    await store.put(digest, decrypt(source, decryptInfo), { signal, observe, beforeCommit, ownsChunks: true });
+    let storedBytes = 0;
+    const count = (chunk: Uint8Array) => {
+      observe?.(chunk);
+      storedBytes += chunk.byteLength;
+      request.onStored?.(storedBytes);
+    };
+    await store.put(digest, decrypt(source, decryptInfo), { signal, observe: count, beforeCommit, ownsChunks: true });
     await discardDownload(downloadedFile);
     return;
   }

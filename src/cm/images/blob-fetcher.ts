@@ -159,10 +159,12 @@ export class BlobFetcher {
     const file = join(downloadDirectory, parseDigest(digest).hex);
     const partBytes = (await markOf(file))?.size ?? 0;
     // Decryption writes a second file; a plain blob is only renamed.
-    const neededBytes = Math.max(0, blob.size - partBytes) + (blob.decryptInfo ? blob.size : 0);
-    const giveBack = await space.reserve(downloadDirectory, neededBytes);
+    const plainBytes = blob.decryptInfo ? blob.size : 0;
+    const room = await space.reserve(downloadDirectory, Math.max(0, blob.size - partBytes) + plainBytes);
     try {
-      const failure = await this.#download(digest, blob, file, signal);
+      const failure = await this.#download(digest, blob, file, signal, (downloaded) =>
+        room.shrinkTo(blob.size - downloaded + plainBytes),
+      );
       if (failure) return failure;
       const installed = await installBlob({
         store,
@@ -184,12 +186,13 @@ export class BlobFetcher {
           },
         },
         signal,
+        onStored: (stored) => room.shrinkTo(plainBytes - stored),
       });
       return installed.stored ? 'stored' : { mismatch: installed.mismatch };
     } catch (error) {
       throw isAosError(error, 'noMemory') ? notEnoughSpace(error) : error;
     } finally {
-      giveBack();
+      room.giveBack();
     }
   }
 
@@ -199,6 +202,7 @@ export class BlobFetcher {
     blob: BlobInfo,
     file: string,
     signal: AbortSignal,
+    onBytes: (downloadedBytes: number) => void,
   ): Promise<{ readonly mismatch: AosError } | { readonly interrupted: AosError } | undefined> {
     const report = this.#reporter(digest, blob.size);
     try {
@@ -209,7 +213,10 @@ export class BlobFetcher {
         ...(blob.size > 0 && { expectedSizeBytes: blob.size }),
         caPem: this.#options.caPem,
         signal,
-        onProgress: report,
+        onProgress: (progress) => {
+          onBytes(progress.downloadedBytes);
+          report(progress);
+        },
       });
       return undefined;
     } catch (error) {

@@ -22,10 +22,14 @@ export const hostDisk: Disk = {
   deviceOf: async (path) => (await stat(path)).dev,
 };
 
-/**
- * Reservations of all that is being written at the same time. What is written already shows in the free space of the
- * disk, so a reservation is given back only when its work has ended.
- */
+export interface Reservation {
+  /** So much is still to be written; what is written already shows in the free space of the disk. */
+  shrinkTo(bytes: number): void;
+  /** The work has ended. */
+  giveBack(): void;
+}
+
+/** Reservations of all that is being written at the same time. */
 export class SpaceKeeper {
   readonly #disk: Disk;
   readonly #evict: Evict;
@@ -38,15 +42,15 @@ export class SpaceKeeper {
   }
 
   /**
-   * Reserves room where `path` lies; evicts as long as that helps. Throws `noMemory`. The answer gives the room back.
+   * Reserves room where `path` lies; evicts as long as that helps. Throws `noMemory`.
    */
-  reserve(path: string, bytes: number): Promise<() => void> {
+  reserve(path: string, bytes: number): Promise<Reservation> {
     const reserved = this.#queue.then(() => this.#reserve(path, bytes));
     this.#queue = reserved.catch(() => undefined);
     return reserved;
   }
 
-  async #reserve(path: string, bytes: number): Promise<() => void> {
+  async #reserve(path: string, bytes: number): Promise<Reservation> {
     const device = await this.#disk.deviceOf(path);
     const usable = async () =>
       (await this.#disk.freeBytes(path)) - RESERVE_BYTES - (this.#outstanding.get(device) ?? 0);
@@ -54,12 +58,16 @@ export class SpaceKeeper {
       if (await this.#evict()) continue;
       throw new AosError('noMemory', 'not enough space', { fields: { path, neededBytes: bytes, freeBytes: free } });
     }
-    this.#outstanding.set(device, (this.#outstanding.get(device) ?? 0) + bytes);
-    let returned = false;
-    return () => {
-      if (returned) return;
-      returned = true;
-      this.#outstanding.set(device, (this.#outstanding.get(device) ?? 0) - bytes);
+    let held = 0;
+    const hold = (wanted: number) => {
+      this.#outstanding.set(device, (this.#outstanding.get(device) ?? 0) + wanted - held);
+      held = wanted;
+    };
+    hold(bytes);
+    return {
+      // It never grows again: a download that begins anew writes over what it had.
+      shrinkTo: (rest) => hold(Math.min(held, Math.max(0, rest))),
+      giveBack: () => hold(0),
     };
   }
 }
