@@ -84,6 +84,7 @@ export async function makeModules(ground: Ground, { credentials, iam, orders, se
   const diary = new DownloadDiary(events);
   const images = await openImages({
     database,
+    space: room,
     installPath: config.imageManager.installPath,
     downloadPath: config.imageManager.downloadPath,
     source: bundles.source(

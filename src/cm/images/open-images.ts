@@ -30,6 +30,8 @@ export interface ImagesOptions {
   readonly wantsPlatform?: (config: ImageConfig) => boolean;
   readonly clock?: Clock;
   readonly disk?: Disk;
+  /** Promises of room that others make on the same disk. Absent: nobody else writes there. */
+  readonly space?: SpaceKeeper;
   readonly downloader?: Downloader;
 }
 
@@ -39,7 +41,7 @@ export async function openImages(options: ImagesOptions): Promise<ImageManager> 
   const store = await BlobStore.open(join(installPath, 'blobs'));
   const downloadDirectory = await chooseDownloadDirectory(options, disk);
   const documents = new DocumentCache(store);
-  const space = new SpaceKeeper(disk, () => manager.evictOldest());
+  const space = options.space ?? new SpaceKeeper(disk, () => manager.evictOldest());
   const fetcher = new BlobFetcher({
     store,
     source: options.source,
