@@ -1,10 +1,14 @@
 /** Partitions: files, loop devices where the host has them, and the one in memory. */
 import { execFileSync } from 'node:child_process';
-import { mkdir, mkdtemp, rm, truncate, writeFile } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { mkdir, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { readGuid } from '../boot/efi-format.ts';
 import { FakePartition } from './fake-partition.ts';
+import { gptDisk } from './gpt-for-tests.ts';
 import { HostPartition } from './host-partition.ts';
 import { deviceNames, findDevice, parseExport, partitionPlace } from './locate.ts';
 import { partitionSuite, SUITE_BYTES } from './partition.suite.ts';
@@ -143,6 +147,35 @@ describe('finding partitions', () => {
     try {
       await expect(partitionPlace(device, signal)).rejects.toThrow();
     } finally {
+      execFileSync('losetup', ['--detach', device]);
+      await rm(directory, { recursive: true, force: true });
+    }
+  });
+
+  test.runIf(hasLoop)('[SM-44] partitions of a disk are found by their tags, with their places', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'aos-slot-'));
+    const path = join(directory, 'disk');
+    const guid = randomBytes(16);
+    const label = `slot ${guid.toString('hex', 0, 4)}`;
+    await writeFile(path, gptDisk(8192, [{ label, guid, startSector: 2048, sectors: 1024 }]));
+    const device = attach(path);
+    const slot = `${device}p1`;
+    try {
+      // Also for kernels that do not know this kind of table.
+      execFileSync('partx', ['--add', device]);
+      // Without udev nobody makes the node of a partition.
+      if (!existsSync(slot)) {
+        const numbers = await readFile(`/sys/class/block/${basename(slot)}/dev`, 'utf8');
+        execFileSync('mknod', [slot, 'b', ...numbers.trim().split(':')]);
+      }
+      const place = await partitionPlace(slot, signal);
+      expect(place).toEqual({ guid: readGuid(guid), number: 1, startSector: 2048, sectors: 1024 });
+      expect(await new HostPartition(slot, join(directory, 'mnt')).sizeBytes()).toBe(1024 * 512);
+      expect(await findDevice(`PARTUUID=${place.guid}`, signal)).toBe(slot);
+      expect(await findDevice(`PARTLABEL=${label}`, signal)).toBe(slot);
+    } finally {
+      execFileSync('partx', ['--delete', device]);
+      await rm(slot, { force: true });
       execFileSync('losetup', ['--detach', device]);
       await rm(directory, { recursive: true, force: true });
     }
