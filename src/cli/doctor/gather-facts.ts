@@ -46,22 +46,25 @@ interface IamAnswer {
 }
 
 export async function gatherFacts(context: Context, configDir: string): Promise<Facts> {
-  const documents = await readConfigs(configDir);
-  const places = placesIn(documents);
-  const made = await devices();
-  const [iam, unit, sm] = await Promise.all([
+  // Most of the time is that of other processes: all at once.
+  const [documents, made, iam, unit, sm, host] = await Promise.all([
+    readConfigs(configDir),
+    devices(),
     ask<IamAnswer>(context, 'iam'),
     ask<UnitReport>(context, 'cm'),
     ask<unknown>(context, 'sm'),
+    Promise.all([fileSystems(), controllers(), findPrograms()]),
   ]);
+  const places = placesIn(documents);
+  const [known, limits, programs] = host;
   return {
     nowMs: Date.now(),
     ...((await lastWrite(places.map(({ path }) => path))) ?? {}),
     isRoot: process.getuid?.() === 0,
     kernel: release(),
-    fileSystems: await fileSystems(),
-    controllers: await controllers(),
-    programs: await findPrograms(),
+    fileSystems: known,
+    controllers: limits,
+    programs,
     ...(made && { devices: made }),
     daemons: [iam.fact, unit.fact, sm.fact],
     ...(unit.answer && { unit: unit.answer }),
