@@ -1,0 +1,118 @@
+/** Firmware of a whole unit: published, deployed, tried over reboots, and told to the cloud, as an operator sees it. */
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { digestOf } from '../../src/core/index.ts';
+import { FirmwareHost } from '../component/firmware-host.ts';
+import { World } from './world.ts';
+
+const STORY_MS = 180_000;
+const ARCHITECTURE = process.arch === 'x64' ? 'amd64' : process.arch;
+
+let host: FirmwareHost;
+let world: World;
+
+beforeAll(async () => {
+  host = await FirmwareHost.create();
+  world = await World.create({ unit: { config: { sm: host.config }, env: { 'aos-sm': host.env } } });
+  await world.provision();
+}, STORY_MS);
+
+afterAll(async () => {
+  await world?.close();
+  await host?.close();
+}, STORY_MS);
+
+/** Publishes an image of a boot slot as its author does. */
+async function publish(itemId: string, version: string, content: Buffer): Promise<void> {
+  const directory = join(world.directory, `${itemId}-${version}`);
+  const blobs = join(directory, 'blobs', 'sha256');
+  await mkdir(blobs, { recursive: true });
+  const put = async (blob: Buffer, mediaType: string) => {
+    const digest = digestOf(blob);
+    await writeFile(join(blobs, digest.slice('sha256:'.length)), blob);
+    return { mediaType, digest, size: blob.length };
+  };
+  const json = (value: object) => Buffer.from(JSON.stringify(value));
+  const config = await put(
+    json({ architecture: ARCHITECTURE, os: 'linux' }),
+    'application/vnd.oci.image.config.v1+json',
+  );
+  const layers = [await put(gzipSync(content), 'application/vnd.aos.image.component.full.v1+gzip')];
+  const manifest = await put(json({ schemaVersion: 2, config, layers }), 'application/vnd.oci.image.manifest.v1+json');
+  await writeFile(join(directory, 'index.json'), json({ schemaVersion: 2, manifests: [manifest] }));
+  await writeFile(join(directory, 'item.json'), json({ runtimes: [{ codename: 'boot' }] }));
+  const item = ['--type', 'component', '--id', itemId, '--version', version];
+  await world.must('publish', directory, ...item, '--config', join(directory, 'item.json'));
+}
+
+/** The power goes and comes: the firmware takes the slot that it was told to take. */
+async function powerCycle(): Promise<void> {
+  await host.boot();
+  await world.unit.supervisor.daemon('aos-sm').kill('SIGKILL');
+}
+
+const untilReboot = () =>
+  world.until(
+    'the node wants a reboot',
+    async () => host.wantsReboot,
+    (wants) => wants,
+  );
+
+/** `version state` of all instances of an item that the cloud knows. */
+async function cloudStates(itemId: string): Promise<string[]> {
+  const instances = await world.cloudInstances(itemId);
+  return instances.map(({ version, state }) => `${version} ${state}`);
+}
+
+test(
+  '[CM-31] [SM-44] [SM-46] [W7] a new version is deployed, tried after a reboot, kept; one that is no good goes back, and the cloud sees why',
+  async () => {
+    await world.until(
+      'the cloud knows what came with the node',
+      () => cloudStates('boot'),
+      (states) => states.join() === '1.0.0 active',
+    );
+    await publish('boot-fw', '2.0.0', await host.fileSystem('2.0.0'));
+    await world.wish('boot-fw', '2.0.0');
+    await untilReboot();
+    await world.until(
+      'the cloud sees it on its way',
+      () => cloudStates('boot-fw'),
+      (states) => states.join() === '2.0.0 activating',
+    );
+    await powerCycle();
+    await world.untilActive('boot-fw', '2.0.0');
+    expect(await host.efi.numbers('BootOrder')).toEqual([1, 0]);
+
+    await publish('boot-fw', '3.0.0', await host.fileSystem('3.0.0'));
+    await world.wish('boot-fw', '3.0.0');
+    await untilReboot();
+    await host.setHealth('failed');
+    await powerCycle();
+    await untilReboot();
+    await host.setHealth('active');
+    await powerCycle();
+    const [failed] = await world.until(
+      'the cloud sees that it failed',
+      () => world.cloudInstances('boot-fw'),
+      (list) => list.length === 1 && list[0]?.state === 'failed',
+    );
+    expect(failed).toMatchObject({ version: '3.0.0', error: { message: 'health check: aos-demo.service is failed' } });
+    await world.until(
+      'the cloud sees what runs',
+      () => cloudStates('boot'),
+      (states) => states.join() === '2.0.0 active',
+    );
+    expect(await world.must('instances')).toMatch(/boot-fw\S*\s+3\.0\.0 .*failed .*health check/);
+    expect(host.wantsReboot).toBe(false);
+
+    await publish('boot-fw', '3.0.1', await host.fileSystem('3.0.1'));
+    await world.wish('boot-fw', '3.0.1');
+    await untilReboot();
+    await powerCycle();
+    await world.untilActive('boot-fw', '3.0.1');
+  },
+  STORY_MS,
+);
