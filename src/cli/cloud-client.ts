@@ -13,6 +13,8 @@ import type { Profile } from './profile.ts';
 const DEFAULT_PORT = 10_000;
 const REQUEST_TIMEOUT_MS = 30_000;
 const MAX_ERROR_TEXT = 2000;
+/** How a connection ends that the other side has closed. */
+const LOST: ReadonlySet<string> = new Set(['ECONNRESET', 'EPIPE']);
 
 /** An answer other than 2xx. */
 export class HttpStatusError extends AosError {
@@ -207,7 +209,12 @@ export class CloudClient {
         // After the head of an answer silence is allowed: a stream of events has nothing to say for hours.
         if (!answered) outgoing.destroy(new AosError('timeout', `no answer within ${REQUEST_TIMEOUT_MS / 1000} s`));
       });
-      outgoing.on('error', fail);
+      outgoing.on('error', (error: NodeJS.ErrnoException) => {
+        // The cloud closed an idle connection at the moment it was used again: nobody has read the request.
+        const isUnread = !answered && outgoing.reusedSocket && LOST.has(error.code ?? '');
+        if (isUnread && isRepeatable(options.method, body)) resolve(this.#exchange(url, options, body));
+        else fail(error);
+      });
       if (body === undefined || typeof body.content === 'string') outgoing.end(body?.content);
       else {
         const { content } = body;
@@ -217,6 +224,11 @@ export class CloudClient {
       }
     });
   }
+}
+
+/** Whether asking twice is as good as asking once (RFC 9110, 9.2.2), and possible. */
+function isRepeatable(method: string | undefined, body: Body | undefined): boolean {
+  return method !== 'POST' && (body === undefined || typeof body.content === 'string');
 }
 
 async function readText(response: IncomingMessage, limit: number): Promise<string> {

@@ -1,0 +1,57 @@
+/** The operator's connection at a server that closes it at the wrong moment. */
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, type Server } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { makeCertificate } from '../storage/certificates-for-tests.ts';
+import { CloudClient } from './cloud-client.ts';
+
+let directory: string;
+let server: Server;
+let client: CloudClient;
+/** Requests as they came, and whether each is to be answered. */
+let asked: string[];
+let answers: boolean[];
+
+beforeEach(async () => {
+  directory = mkdtempSync(join(tmpdir(), 'aos-client-'));
+  const at = (name: string) => join(directory, name);
+  const { pem, privateKey } = await makeCertificate('localhost', { dnsName: 'localhost' });
+  const key = privateKey.export({ type: 'pkcs8', format: 'pem' });
+  writeFileSync(at('cert.pem'), pem);
+  writeFileSync(at('key.pem'), key);
+  asked = [];
+  server = createServer({ cert: pem, key }, (request, response) => {
+    asked.push(`${request.method} ${request.url}`);
+    if (answers.shift()) response.end('{}');
+    else request.socket.destroy();
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const cloud = `https://localhost:${(server.address() as AddressInfo).port}`;
+  client = new CloudClient({ cloud, ca: at('cert.pem'), cert: at('cert.pem'), key: at('key.pem') });
+});
+
+afterEach(async () => {
+  client.close();
+  server.close();
+  await once(server, 'close');
+  rmSync(directory, { recursive: true });
+});
+
+test('[P-02] a question on a connection that the cloud was closing is asked again', async () => {
+  answers = [true, false, true];
+  await client.get('/first');
+  await expect(client.get('/second')).resolves.toEqual({});
+  expect(asked).toEqual(['GET /first', 'GET /second', 'GET /second']);
+});
+
+test('[P-02] on a new connection it is not, and a POST never is: it may have been done', async () => {
+  answers = [false, true, false];
+  await expect(client.get('/first')).rejects.toThrow(/cannot reach the cloud at https:\/\/localhost.*socket hang up/);
+  await client.get('/second');
+  await expect(client.send('POST', '/third', {})).rejects.toThrow(/cannot reach the cloud/);
+  expect(asked).toEqual(['GET /first', 'GET /second', 'POST /third']);
+});
