@@ -44,6 +44,9 @@ describe('an update', () => {
     await machine.boot();
     await machine.launch();
     expect(versions()).toEqual(['1.0.0*', '0.9.0']);
+    machine.startRuntime();
+    await machine.launch();
+    expect(versions()).toEqual(['1.0.0*', '0.9.0']);
     await machine.launch(wanted);
     expect(versions()).toEqual(['1.0.0*', '2.0.0']);
     expect(machine.runtime.report().update).toMatchObject({ version: '2.0.0', phase: 'trying', attempts: 1 });
@@ -61,6 +64,19 @@ describe('an update', () => {
       { info: { ident, version: '1.0.0', runtimeId: machine.runtime.runtimeId }, state: 'active' },
     ]);
     expect(machine.runtime.info()).toMatchObject({ type: 'boot', maxInstances: 1 });
+  });
+
+  test('[SM-44] [SM-46] a slot that is known only after another boot is told by what is in it', async () => {
+    machine.slots[1].content.set(firmware('1.1.0'));
+    await machine.boot();
+    machine.chooser.current = undefined;
+    await machine.launch();
+    expect(machine.runtime.standing()).toMatchObject([{ info: { version: '1.0.0' } }]);
+    machine.chooser.main = 1;
+    await machine.boot();
+    await machine.launch();
+    expect(machine.runtime.standing()).toMatchObject([{ info: { version: '1.1.0' }, state: 'active' }]);
+    expect([machine.versionIn(0), machine.versionIn(1)]).toEqual(['1.0.0', '1.1.0']);
   });
 
   test('[SM-44] [W7] firmware goes on from version to version, each in the slot that does not run', async () => {

@@ -133,27 +133,19 @@ export class BootRuntime extends FirmwareRuntime {
     this.#broken = undefined;
     try {
       this.#found = await find(signal);
-      const { chooser, slots } = this.#found;
+      const { chooser } = this.#found;
       await chooser.prepare(signal);
       const { current } = await chooser.state(signal);
       this.#current = current;
       this.#pending = await records.pending.read();
       const installed = await records.installed.read();
       if (current === undefined) logger.warn({ runtime: this.type }, 'the firmware booted none of the slots');
-      if (installed) {
-        this.#installed = installed;
-      } else {
-        const slot = current ?? 0;
-        const component = await this.#look(slot, signal);
-        this.#otherVersion = await this.#versionIn(otherSlot(slot), signal).catch((error) => {
-          logger.info(
-            { slot: slots[otherSlot(slot)].name, because: asAosError(error).message },
-            'the other slot is empty',
-          );
-          return '';
-        });
-        await this.#setInstalled({ component, slot, isMirrored: true });
-      }
+      const slot = current ?? 0;
+      if (installed) this.#installed = installed;
+      else await this.#setInstalled({ component: await this.#look(slot, signal), slot, isMirrored: true });
+      // What a factory wrote beside may be another version.
+      const isOfFactory = this.#installed?.component.manifestDigest === '' && !this.#pending;
+      this.#otherVersion = isOfFactory ? await this.#otherVersionIn(otherSlot(slot), signal) : '';
     } catch (error) {
       throwIfCanceled(signal);
       this.#broken = asAosError(error, `runtime ${this.type}`);
@@ -185,6 +177,17 @@ export class BootRuntime extends FirmwareRuntime {
     const { versionFile } = this.#options;
     const { slots } = this.#host;
     return parseVersionFile(await slots[slot].readText(versionFile, signal), `${versionFile} in ${slots[slot].name}`);
+  }
+
+  /** Empty: there is nothing that has one. */
+  async #otherVersionIn(slot: SlotIndex, signal: AbortSignal): Promise<string> {
+    try {
+      return await this.#versionIn(slot, signal);
+    } catch (error) {
+      throwIfCanceled(signal);
+      this.#options.logger.info({ slot, because: asAosError(error).message }, 'the other slot has no version');
+      return '';
+    }
   }
 
   /** Throws for a version that another update, or its own failure, keeps out. */

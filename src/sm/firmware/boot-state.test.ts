@@ -31,8 +31,11 @@ describe('what is to be done with the slots', () => {
   });
 
   test('[SM-44] a slot that holds the same is followed', () => {
-    const facts = { installed: { ...installed, isMirrored: true }, current: 1, bootId: 'now' } as const;
+    const facts = { installed: { component, slot: 0, isMirrored: true }, current: 1, bootId: 'now' } as const;
     expect(nextBootStep(facts)).toEqual({ do: 'follow', slot: 1 });
+    // What the factory wrote beside may be another version.
+    const factory = { ...installed, isMirrored: true };
+    expect(nextBootStep({ ...facts, installed: factory })).toEqual({ do: 'look', slot: 1 });
   });
 
   test('[SM-44] a commit that was cut before its record went is over', () => {

@@ -91,7 +91,9 @@ export function nextBootStep({ installed, pending, current, bootId }: BootFacts)
 
 function stepWithoutUpdate(installed: Installed, current: SlotIndex): BootStep {
   if (current === installed.slot) return { do: 'settle' };
-  return installed.isMirrored ? { do: 'follow', slot: current } : { do: 'look', slot: current };
+  // Slots that a factory filled may differ, and at the first start it may not be known which of them runs.
+  const isCopy = installed.isMirrored && installed.component.manifestDigest !== '';
+  return isCopy ? { do: 'follow', slot: current } : { do: 'look', slot: current };
 }
 
 /** The slot that may be written: never the one that runs. Undefined when it is not known which that is. */

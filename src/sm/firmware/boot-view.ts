@@ -84,6 +84,6 @@ function versionIn(slot: SlotIndex, { installed, pending, otherVersion }: BootVi
   const isComplete = pending?.phase === 'trying' || pending?.phase === 'returning';
   if (isComplete && pending.slot === slot) return pending.component.version;
   if (!installed) return '';
-  const isCopy = installed.isMirrored && otherVersion === '';
+  const isCopy = installed.isMirrored && installed.component.manifestDigest !== '';
   return installed.slot === slot || isCopy ? installed.component.version : otherVersion;
 }
