@@ -29,6 +29,8 @@ import type { InstanceChange, LaunchRecord, RunningInstance } from './runtime-mo
 
 /** Bound of everything after the stop timeout (spec/decisions.md 5.4). */
 const AFTER_KILL_MS = 15_000;
+/** By then the turn to be removed has come, also behind a thousand others. */
+const REMOVAL_TURN_MS = 120_000;
 /** How long a killed process may take to be gone before the runtime is asked to see to it. */
 const KILLED_MS = 3_000;
 
@@ -362,14 +364,16 @@ export class SupervisedInstance {
       }
     };
     const because = await askToEnd(this.#run, this.#record, clock, signal);
-    const bound = AbortSignal.timeout(AFTER_KILL_MS);
+    const bound = () => AbortSignal.timeout(AFTER_KILL_MS);
     await attempt(async () => {
       cgroups.kill(cgroupPathOf(this.id));
-      await waitForEnd(this.#run, KILLED_MS, clock, bound);
+      await waitForEnd(this.#run, KILLED_MS, clock, bound());
     });
     this.#run?.close();
-    await attempt(() => endSlots.use(() => engine.remove(this.id, bound), bound));
-    await attempt(() => this.#giveBack(bound));
+    // Each removal has its bound from its own turn on: where hundreds stop at once the last ones wait for long.
+    const turn = AbortSignal.timeout(REMOVAL_TURN_MS);
+    await attempt(() => endSlots.use(() => engine.remove(this.id, bound()), turn));
+    await attempt(() => this.#giveBack(bound()));
     const [error] = errors;
     if (error) {
       this.#fail(error, `it could not be stopped: ${error.message}`);
