@@ -104,7 +104,11 @@ export class DaemonProcess {
     this.#wanted = false;
     clearTimeout(this.#restart);
     const child = this.#child;
-    if (!child) return;
+    if (!child) {
+      // It has just died: a start that follows at once must not find its restart still being decided.
+      await this.#afterwards;
+      return;
+    }
     const gone = once(child, 'exit');
     const timer = setTimeout(() => child.kill('SIGKILL'), STOP_TIMEOUT_MS);
     child.kill(signal);

@@ -1,4 +1,6 @@
+import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
+import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -191,4 +193,20 @@ describe('an upload', () => {
   test('finds no daemon', async () => {
     await expect(uploadControl(socket, '/take', pieces(3), stop)).rejects.toMatchObject({ code: 'notFound' });
   });
+});
+
+test('a second daemon does not take the socket of a running one; one that a dead process left is replaced', async () => {
+  await serve({ '/who': () => 'the first' });
+  await expect(ControlServer.open(socket, { '/who': () => 'the second' })).rejects.toThrow(
+    /another process answers there/,
+  );
+  expect(await askControl(socket, '/who')).toBe('the first');
+  await server!.stop();
+  server = undefined;
+  // As a process that is killed leaves it.
+  const dead = "require('net').createServer().listen(process.argv[1], () => process.kill(process.pid, 'SIGKILL'))";
+  spawnSync(process.execPath, ['-e', dead, socket]);
+  expect(existsSync(socket)).toBe(true);
+  await serve({ '/who': () => 'the next' });
+  expect(await askControl(socket, '/who')).toBe('the next');
 });

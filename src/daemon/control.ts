@@ -6,6 +6,7 @@
 import { once } from 'node:events';
 import { chmod, mkdir, rm } from 'node:fs/promises';
 import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http';
+import { connect } from 'node:net';
 import { dirname } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import {
@@ -42,6 +43,19 @@ export type ControlHandlers = Readonly<Record<string, ControlHandler | ControlUp
 /** One line of a stream: a value, or the error that ended it. */
 type StreamLine = { readonly value: unknown } | { readonly error: ErrorInfo };
 
+/** Whether somebody listens: the socket of a dead process is a file like any other. */
+function isAnswered(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const probe = connect(path);
+    const answer = (isThere: boolean) => {
+      probe.destroy();
+      resolve(isThere);
+    };
+    probe.once('connect', () => answer(true));
+    probe.once('error', () => answer(false));
+  });
+}
+
 /** A control socket that listens. */
 export class ControlServer {
   readonly #server: Server;
@@ -52,9 +66,15 @@ export class ControlServer {
     this.#path = path;
   }
 
-  /** Handlers by path, for example `/status`. A stale socket of a dead process is replaced. */
+  /** Handlers by path, for example `/status`. A stale socket of a dead process is replaced. Throws `wrongState` for a live one. */
   static async open(path: string, handlers: ControlHandlers): Promise<ControlServer> {
     await mkdir(dirname(path), { recursive: true, mode: 0o755 });
+    if (await isAnswered(path)) {
+      throw new AosError(
+        'wrongState',
+        `${path} is taken: another process answers there; is this daemon running already?`,
+      );
+    }
     await rm(path, { force: true });
     const server = createServer((incoming, response) => {
       const gone = new AbortController();
