@@ -1,7 +1,9 @@
 /** OCI layouts made on the spot: a busybox with a few files, and layers that nobody should unpack. */
-import { readFileSync } from 'node:fs';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { createWriteStream, readFileSync } from 'node:fs';
+import { mkdir, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { pipeline } from 'node:stream/promises';
 import { gzipSync } from 'node:zlib';
 import { type Header, pack } from 'tar-stream';
 import { digestOf } from '../../src/core/index.ts';
@@ -15,6 +17,8 @@ export interface ImageOptions {
   /** Layers, the lowest first. Default: busybox alone. */
   readonly layers?: readonly (readonly Entry[])[];
   readonly env?: readonly string[];
+  /** One more layer with a file `zeros` of so many bytes, as a plain tar that is never in memory as a whole. */
+  readonly zeroBytes?: number;
 }
 
 const ARCHITECTURE = process.arch === 'x64' ? 'amd64' : process.arch;
@@ -55,6 +59,31 @@ async function tarOf(entries: readonly Entry[]): Promise<Buffer> {
   return Buffer.concat(chunks);
 }
 
+/** Writes `zeros.tar` with one file of so many bytes. */
+async function writeZeros(directory: string, sizeBytes: number): Promise<{ digest: string; size: number }> {
+  const archive = pack();
+  const entry = archive.entry({ name: 'zeros', size: sizeBytes, mtime: new Date(0) });
+  const pieces = function* () {
+    const piece = Buffer.alloc(1024 * 1024);
+    for (let at = 0; at < sizeBytes; at += piece.length)
+      yield piece.subarray(0, Math.min(piece.length, sizeBytes - at));
+  };
+  const hash = createHash('sha256');
+  let size = 0;
+  const observed = async function* (chunks: AsyncIterable<Buffer>) {
+    for await (const chunk of chunks) {
+      hash.update(chunk);
+      size += chunk.length;
+      yield chunk;
+    }
+  };
+  const written = pipeline(archive as AsyncIterable<Buffer>, observed, createWriteStream(join(directory, 'zeros.tar')));
+  await pipeline(pieces, entry);
+  archive.finalize();
+  await written;
+  return { digest: `sha256:${hash.digest('hex')}`, size };
+}
+
 /** Writes an OCI layout; answers its directory. */
 export async function writeImage(directory: string, options: ImageOptions): Promise<string> {
   const blobs = join(directory, 'blobs', 'sha256');
@@ -72,6 +101,12 @@ export async function writeImage(directory: string, options: ImageOptions): Prom
     const tar = await tarOf(entries);
     diffIds.push(digestOf(tar));
     layers.push(await put(gzipSync(tar), 'application/vnd.oci.image.layer.v1.tar+gzip'));
+  }
+  if (options.zeroBytes !== undefined) {
+    const { digest, size } = await writeZeros(directory, options.zeroBytes);
+    await rename(join(directory, 'zeros.tar'), join(blobs, digest.slice('sha256:'.length)));
+    diffIds.push(digest);
+    layers.push({ mediaType: 'application/vnd.oci.image.layer.v1.tar', digest, size });
   }
   const config = await putJson(
     {

@@ -21,7 +21,7 @@ import { CloudClient } from '../../src/cli/cloud-client.ts';
 import type { CloudUnit } from '../../src/cli/cloud-views.ts';
 import { instancesOf } from '../../src/cli/cloud-views.ts';
 import { askControl, type InstanceReport, type UnitReport } from '../../src/daemon/index.ts';
-import { busyboxLayer, noise, writeImage } from './image.ts';
+import { busyboxLayer, type ImageOptions, noise, writeImage } from './image.ts';
 
 export interface CtlResult {
   readonly code: number;
@@ -242,17 +242,21 @@ export class World {
 
   /** Publishes an image made of busybox as a version of an item; `noiseBytes` make its blobs bigger. */
   async publishBusybox(itemId: string, version: string, config: object = {}, noiseBytes = 0): Promise<void> {
-    this.#images += 1;
-    const directory = await writeImage(join(this.directory, `image-${this.#images}`), {
-      cmd: ['/bin/sh', '-c', `echo ${itemId} ${version}; while :; do sleep 1000; done`],
-      layers: [
-        busyboxLayer(),
-        [
-          { name: 'version', content: `${itemId} ${version}\n` },
-          { name: 'noise', content: noise(noiseBytes, this.#images) },
-        ],
+    const layers = [
+      busyboxLayer(),
+      [
+        { name: 'version', content: `${itemId} ${version}\n` },
+        { name: 'noise', content: noise(noiseBytes, this.#images) },
       ],
-    });
+    ];
+    const cmd = ['/bin/sh', '-c', `echo ${itemId} ${version}; while :; do sleep 1000; done`];
+    await this.publishImage(itemId, version, { cmd, layers }, config);
+  }
+
+  /** Publishes an image as a version of an item. */
+  async publishImage(itemId: string, version: string, image: ImageOptions, config: object = {}): Promise<void> {
+    this.#images += 1;
+    const directory = await writeImage(join(this.directory, `image-${this.#images}`), image);
     const configFile = join(directory, 'item.json');
     await writeFile(configFile, JSON.stringify(config));
     await this.must('publish', directory, '--id', itemId, '--version', version, '--config', configFile);
