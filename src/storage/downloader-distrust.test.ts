@@ -19,7 +19,7 @@ import {
 
 describe('a hostile server', () => {
   test('with more or less than expected is refused before it sends', async () => {
-    const { url } = await serve(whole());
+    const { url, asked } = await serve(whole());
     for (const expectedSizeBytes of [CONTENT.length - 1, CONTENT.length + 1]) {
       await expect(download([url], { expectedSizeBytes })).rejects.toMatchObject({
         code: 'invalidChecksum',
@@ -27,6 +27,7 @@ describe('a hostile server', () => {
       });
     }
     await expect(download([url], { maxSizeBytes: 100 })).rejects.toThrow('expected at most 100');
+    expect(asked).toHaveLength(3);
   });
 
   test('that does not say its length and never ends is cut off, and nothing of it is kept', async () => {

@@ -112,12 +112,15 @@ export class Downloader {
     const backoff = new Backoff({ firstMs: pauseFirstMs, maxMs: pauseMaxMs });
     for (let attempt = 1; ; attempt += 1) {
       let last: AosError | undefined;
+      let isUseless = true;
       for (const url of urls) {
         const outcome = await this.#tryOne(url, request);
         if (!(outcome instanceof AosError)) return outcome;
         last = outcome;
+        isUseless &&= outcome.code === 'invalidChecksum';
       }
-      if (attempt >= tries) throw last;
+      // Where every address has another file, the one who knows the content decides about another try.
+      if (attempt >= tries || isUseless) throw last;
       await clock.sleep(backoff.next(), request.signal);
     }
   }
