@@ -4,7 +4,8 @@ import { basename, join } from 'node:path';
 import { AosError, asAosError } from '../../core/index.ts';
 import { execProgram, mustExec } from '../oci-runtime/index.ts';
 
-const TIMEOUT_MS = 10_000;
+/** They look at every disk of the host; a slow board that is starting takes its time. */
+const TIMEOUT_MS = 60_000;
 const TAG = /^(?:PARTLABEL|PARTUUID|LABEL|UUID)=.+/;
 
 /**
