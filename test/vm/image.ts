@@ -84,6 +84,8 @@ export interface MachineImage {
   readonly rootDisk: string;
   readonly kernel: string;
   readonly initrd: string;
+  /** What makes one EFI program of both (systemd-stub). */
+  readonly stub: string;
 }
 
 function imageIn(directory: string): MachineImage {
@@ -91,6 +93,7 @@ function imageIn(directory: string): MachineImage {
     rootDisk: join(directory, 'root.img'),
     kernel: join(directory, 'vmlinuz'),
     initrd: join(directory, 'initrd'),
+    stub: join(directory, 'stub.efi'),
   };
 }
 
@@ -166,9 +169,10 @@ async function makeBase(directory: string): Promise<void> {
   await run('mmdebstrap', bootstrap, { env: { ...process.env, INITRD: 'No' } });
   await configure(root);
   const boot = await readdir(join(root, 'boot'));
-  const { kernel, initrd, rootDisk } = imageIn(directory);
+  const { kernel, initrd, stub, rootDisk } = imageIn(directory);
   await cp(join(root, 'boot', boot.find((name) => name.startsWith('vmlinuz-'))!), kernel);
   await writeFile(initrd, makeInitramfs(root));
+  await cp(join(root, 'usr', 'lib', 'systemd', 'boot', 'efi', 'linuxx64.efi.stub'), stub);
   await makeFileSystem(rootDisk, ROOT_BYTES, ['-L', 'aos-root', '-d', root]);
   await rm(root, { recursive: true });
 }

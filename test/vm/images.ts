@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import type { TestProject } from 'vitest/node';
 import { buildPackage } from '../../scripts/build-package.ts';
 import { baseImage, installedImage, type MachineImage } from './image.ts';
+import { removeOrphans } from './network.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 
@@ -21,6 +22,7 @@ declare module 'vitest' {
 }
 
 export default async function makeImages(project: TestProject): Promise<void> {
+  await removeOrphans();
   const cache = process.env.AOS_VM_CACHE ?? join(ROOT, 'build', 'vm');
   const bare = await baseImage(cache);
   const unit = await installedImage(cache, await buildPackage(ROOT, join(ROOT, 'build')));

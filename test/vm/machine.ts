@@ -1,29 +1,33 @@
 /**
- * A virtual machine for tests: boots in about fifteen seconds without hardware virtualisation, runs scripts, loses its
- * power, boots again. Whatever happens, its qemu ends with the test, and its console is kept where a failure names it.
+ * A virtual machine for tests: boots in some seconds without hardware virtualisation, runs scripts, loses its power,
+ * boots again. Whatever happens, its qemu ends with the test, and its console is kept where a failure names it.
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { closeSync, existsSync, openSync, readFileSync } from 'node:fs';
-import { mkdir, mkdtemp, rm, truncate, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { Agent, type ScriptOptions, type ScriptResult } from './agent.ts';
 import { Disk, type PowerCut } from './disk.ts';
-import { type MachineImage, makeFileSystem } from './image.ts';
+import type { MachineImage } from './image.ts';
+import { makeDisks } from './machine-disks.ts';
 import { DiskServer } from './nbd.ts';
 import type { Link, MachineNetwork } from './network.ts';
+import { kernelWords, qemuCommand } from './qemu.ts';
+import type { SlotsOptions } from './slots.ts';
 
 const run = promisify(execFile);
 
-/** Twelve seconds when nobody else needs the processor. */
+/** Six seconds when nobody else needs the processor. */
 const BOOT_TIMEOUT_MS = 150_000;
 const SHUTDOWN_TIMEOUT_MS = 150_000;
 const SOCKET_TIMEOUT_MS = 10_000;
-const CONSOLE_TAIL_LINES = 40;
+/** A panic with its registers and calls is half of it. */
+const CONSOLE_TAIL_LINES = 80;
 const SLOW_BYTES = 8 * 1024 * 1024;
 
 export interface MachineOptions {
@@ -42,6 +46,11 @@ export interface MachineOptions {
   readonly readOnlyRoot?: boolean;
   /** Boots by UEFI firmware, whose variables last as long as the machine; some seconds slower. */
   readonly hasFirmware?: boolean;
+  /**
+   * Boots by UEFI firmware from a disk of its own, `/dev/vdc`, with two slots for the boot chain and two for what is laid
+   * over the root file system (slots.ts). The root is read-only. A reboot of the machine boots it again.
+   */
+  readonly slots?: SlotsOptions;
   /** Files that lie on the root disk before the first boot, by absolute path. */
   readonly files?: Readonly<Record<string, string | Buffer>>;
   /** Decides which unflushed writes survive a power cut; a seeded one makes a failure repeatable. */
@@ -55,8 +64,6 @@ export interface BootOptions {
   readonly timeoutMs?: number;
 }
 
-const DEFAULT_DATA_BYTES = 1024 ** 3;
-
 /** Debian's `ovmf`: the program, and a store of variables to begin with. */
 const FIRMWARE = '/usr/share/OVMF/OVMF_CODE_4M.fd';
 const VARIABLES = 'variables.fd';
@@ -68,20 +75,24 @@ export class Machine {
   readonly name: string;
   readonly link: Link | undefined;
   readonly #options: MachineOptions;
-  readonly #machineId = randomBytes(16).toString('hex');
+  readonly #machineId: string;
   readonly #disks: readonly DiskServer[];
   readonly #random: () => number;
   #qemu: ChildProcess | undefined;
   #agent: Agent | undefined;
   #boots = 0;
   #failed = false;
+  #isEnding = false;
+  #booting: Promise<void> | undefined;
 
   private constructor(
     directory: string,
     options: MachineOptions,
     disks: readonly DiskServer[],
     link: Link | undefined,
+    machineId: string,
   ) {
+    this.#machineId = machineId;
     this.directory = directory;
     this.name = options.name ?? 'machine';
     this.#options = options;
@@ -93,30 +104,24 @@ export class Machine {
   /** A machine with disks of its own, switched off. */
   static async create(options: MachineOptions): Promise<Machine> {
     const directory = await mkdtemp(join(tmpdir(), 'aos-machine-'));
-    const root = join(directory, 'root.img');
-    const data = join(directory, 'data.img');
-    await run('cp', ['--sparse=always', options.image.rootDisk, root]);
-    await putFiles(root, options.files ?? {}, directory);
-    const quotas = ['-m', '0', '-O', 'quota,project', '-E', 'quotatype=usrquota:prjquota', '-I', '256'];
-    await makeFileSystem(data, options.dataBytes ?? DEFAULT_DATA_BYTES, ['-L', 'aos-var', ...quotas]);
-    const paths = [root, data];
-    if (options.blankDiskBytes !== undefined) {
-      const blank = join(directory, 'blank.img');
-      await writeFile(blank, '');
-      await truncate(blank, options.blankDiskBytes);
-      paths.push(blank);
-    }
+    const machineId = randomBytes(16).toString('hex');
+    const link = await options.network?.addLink();
+    const paths = await makeDisks(directory, options, wordsOf(options, machineId, link));
     const disks = await Promise.all(
       paths.map((path) => DiskServer.listen(new Disk(path), `${path.slice(0, -'.img'.length)}.nbd`)),
     );
-    if (options.hasFirmware) await run('cp', [FIRMWARE_VARIABLES, join(directory, VARIABLES)]);
-    const link = await options.network?.addLink();
-    return new Machine(directory, options, disks, link);
+    if (options.hasFirmware || options.slots) await run('cp', [FIRMWARE_VARIABLES, join(directory, VARIABLES)]);
+    return new Machine(directory, options, disks, link, machineId);
   }
 
   /** The console of the present boot. */
   get consolePath(): string {
     return join(this.directory, `console-${this.#boots}.log`);
+  }
+
+  /** The kernel's command line, but for the clock. */
+  get words(): readonly string[] {
+    return wordsOf(this.#options, this.#machineId, this.link);
   }
 
   get isOn(): boolean {
@@ -135,6 +140,7 @@ export class Machine {
     const { timeoutMs = BOOT_TIMEOUT_MS } = options;
     const port = join(this.directory, 'agent.sock');
     await rm(port, { force: true });
+    if (this.#isEnding) throw new Error(`${this.name} is being switched off`);
     const log = openSync(join(this.directory, 'qemu.log'), 'a');
     const [program, ...words] = [...(this.#options.network?.enter ?? []), ...this.#command(port, options)];
     // Dies with us, also when we are killed: no machine outlives its test.
@@ -142,7 +148,7 @@ export class Machine {
     closeSync(log);
     this.#qemu = qemu;
     const ended = once(qemu, 'exit').then(() => {
-      this.#qemu = undefined;
+      if (this.#qemu === qemu) this.#qemu = undefined;
       throw new Error('qemu ended');
     });
     ended.catch(() => undefined);
@@ -156,11 +162,26 @@ export class Machine {
         }),
       ]);
     } catch (error) {
-      await this.#end('SIGKILL');
+      await this.#endQemu('SIGKILL');
+      if (this.#isEnding) throw error;
       throw this.failure(`${this.name} did not boot: ${(error as Error).message}`);
     } finally {
       timer.abort();
     }
+    if (this.#options.slots) this.#bootAgainAfter(qemu);
+  }
+
+  /** What is a reboot in the machine is an end of qemu. One that we end ourselves is no reboot. */
+  #bootAgainAfter(qemu: ChildProcess): void {
+    qemu.once('exit', () => {
+      if (this.#isEnding) return;
+      this.#agent?.close();
+      this.#agent = undefined;
+      this.#qemu = undefined;
+      this.#booting = this.boot();
+      // Whoever needs the machine next is told.
+      this.#booting.catch(() => undefined);
+    });
   }
 
   /** Runs a bash script as root. */
@@ -184,12 +205,26 @@ export class Machine {
   async until(what: string, script: string, patienceMs = 180_000): Promise<string> {
     const deadline = performance.now() + patienceMs;
     for (;;) {
-      const { status, stdout, stderr } = await this.run(script);
+      const { status, stdout, stderr } = await this.#runWhileOn(script);
       if (status === 0) return stdout;
       if (performance.now() > deadline) {
         throw this.failure(`${this.name}: it never came about that ${what}:\n${stdout}${stderr}`);
       }
-      await sleep(250);
+      // Each look takes from the machine what it needs to get there.
+      await sleep(1000);
+    }
+  }
+
+  /** As `run`; a machine that is rebooting is no failure. */
+  async #runWhileOn(script: string): Promise<ScriptResult> {
+    const hadFailed = this.#failed;
+    try {
+      return await this.run(script);
+    } catch (error) {
+      if (!this.#options.slots) throw error;
+      this.#failed = hadFailed;
+      await this.#booting;
+      return { status: 1, stdout: '', stderr: (error as Error).message, output: Buffer.alloc(0) };
     }
   }
 
@@ -282,58 +317,17 @@ sync`);
   }
 
   #command(port: string, { clockS }: BootOptions): string[] {
-    const { image, memoryMib = 1024, cpus = 2, readOnlyRoot = false } = this.#options;
-    const disks = this.#disks.flatMap(({ disk }, index) => [
-      '-blockdev',
-      `driver=nbd,node-name=disk${index},server.type=unix,server.path=${disk.path.replace(/\.img$/, '.nbd')}`,
-      '-device',
-      `virtio-blk-pci,drive=disk${index},write-cache=on`,
-    ]);
-    const link = this.link
-      ? [
-          ...['-netdev', `tap,id=link,ifname=${this.link.device},script=no,downscript=no`],
-          ...['-device', `virtio-net-pci,netdev=link,mac=${this.link.mac},romfile=`],
-        ]
-      : ['-nic', 'none'];
-    const firmware = this.#options.hasFirmware
-      ? [FIRMWARE, join(this.directory, VARIABLES)].flatMap((path, index) => [
-          '-drive',
-          `if=pflash,format=raw,unit=${index},readonly=${index === 0 ? 'on' : 'off'},file=${path}`,
-        ])
-      : [];
-    const words = [
-      'console=ttyS0',
-      readOnlyRoot ? 'ro' : 'rw',
-      'quiet',
-      // A panic ends qemu at once instead of standing still.
-      'panic=-1',
-      'mitigations=off',
-      // Without hardware virtualisation the kernel mistrusts the one clock that costs nothing to read.
-      'tsc=reliable',
-      'no_timer_check',
-      'cryptomgr.notests',
-      'audit=0',
-      'apparmor=0',
-      'net.ifnames=0',
-      ...(this.#options.kernelWords ?? []),
-      `systemd.machine_id=${this.#machineId}`,
-      `systemd.hostname=${this.name}`,
-      ...(clockS === undefined ? [] : [`machine.clock=${clockS}`]),
-      ...(this.link ? [`machine.network=eth0,${this.link.address},${this.#options.network!.hostAddress}`] : []),
-    ];
-    return [
-      'qemu-system-x86_64',
-      ...['-machine', 'q35', '-accel', 'tcg,thread=multi', '-cpu', 'max'],
-      ...['-smp', String(cpus), '-m', String(memoryMib)],
-      ...['-display', 'none', '-monitor', 'none', '-no-reboot', '-serial', `file:${this.consolePath}`],
-      ...firmware,
-      ...['-kernel', image.kernel, '-initrd', image.initrd, '-append', words.join(' ')],
-      ...disks,
-      ...link,
-      ...['-device', 'virtio-rng-pci', '-device', 'virtio-serial-pci'],
-      ...['-chardev', `socket,id=agent,path=${port},server=on,wait=off`],
-      ...['-device', 'virtserialport,chardev=agent,name=org.aos.agent'],
-    ];
+    const { image, memoryMib = 1024, cpus = 1, slots } = this.#options;
+    const variables = join(this.directory, VARIABLES);
+    return qemuCommand({
+      ...{ memoryMib, cpus, port, consolePath: this.consolePath },
+      disks: this.#disks.map(({ disk }) => disk.path.replace(/\.img$/, '.nbd')),
+      ...(this.link && { link: this.link }),
+      ...((this.#options.hasFirmware || slots) && { firmware: { program: FIRMWARE, variables } }),
+      ...(!slots && {
+        boots: { ...image, words: [...this.words, ...(clockS === undefined ? [] : [`machine.clock=${clockS}`])] },
+      }),
+    });
   }
 
   async #connect(port: string): Promise<void> {
@@ -347,6 +341,18 @@ sync`);
   }
 
   async #end(signal: NodeJS.Signals): Promise<void> {
+    this.#isEnding = true;
+    try {
+      await this.#endQemu(signal);
+      // A reboot that was under way does not get far.
+      await this.#booting?.catch(() => undefined);
+    } finally {
+      this.#booting = undefined;
+      this.#isEnding = false;
+    }
+  }
+
+  async #endQemu(signal: NodeJS.Signals): Promise<void> {
     this.#agent?.close();
     this.#agent = undefined;
     const qemu = this.#qemu;
@@ -386,24 +392,11 @@ sync`);
   }
 }
 
-/** Copies `$2` into the file system of the image `$1`, mounted at `$3` for this process alone. */
-const PUT = 'mount -o loop "$1" "$3" && cp -r "$2/." "$3"';
-
-async function putFiles(
-  disk: string,
-  files: Readonly<Record<string, string | Buffer>>,
-  directory: string,
-): Promise<void> {
-  if (Object.keys(files).length === 0) return;
-  const from = join(directory, 'files');
-  const mountPoint = join(directory, 'mnt');
-  await mkdir(mountPoint);
-  for (const [path, content] of Object.entries(files)) {
-    await mkdir(dirname(join(from, path)), { recursive: true });
-    await writeFile(join(from, path), content);
-  }
-  const inOwnMounts = ['--mount', '--propagation=private', 'sh', '-eu', '-c', PUT, 'put'];
-  await run('unshare', [...inOwnMounts, disk, from, mountPoint]);
-  await rm(mountPoint, { recursive: true });
-  await rm(from, { recursive: true });
+function wordsOf(options: MachineOptions, machineId: string, link: Link | undefined): string[] {
+  return kernelWords({
+    ...{ machineId, name: options.name ?? 'machine', more: options.kernelWords ?? [] },
+    mode: options.readOnlyRoot || options.slots ? 'ro' : 'rw',
+    hasSlots: options.slots !== undefined,
+    ...(link && { network: `eth0,${link.address},${options.network!.hostAddress}` }),
+  });
 }

@@ -5,6 +5,7 @@
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
 
 const run = promisify(execFile);
@@ -12,6 +13,7 @@ const run = promisify(execFile);
 /** Addresses that are in no documentation of anybody's site: the range for benchmarks (RFC 2544). */
 const PREFIX = '198.18.0';
 const BRIDGE = 'machines';
+const NAMESPACES = '/run/netns';
 /** Followed by the process that made it, so that what a killed run left is known as such. */
 const NAME = 'aos-vm-';
 
@@ -35,7 +37,6 @@ export class MachineNetwork {
   }
 
   static async create(): Promise<MachineNetwork> {
-    await removeOrphans();
     const network = new MachineNetwork(`${NAME}${process.pid}-${randomBytes(2).toString('hex')}`);
     await run('ip', ['netns', 'add', network.name]);
     try {
@@ -79,15 +80,28 @@ export class MachineNetwork {
   }
 }
 
-/** Removes the networks of runs that were killed, with what still runs in them. */
-async function removeOrphans(): Promise<void> {
+/** Removes the networks of runs that were killed, with what still runs in them; before the first story. Others may do so, too. */
+export async function removeOrphans(): Promise<void> {
   const { stdout } = await run('ip', ['netns', 'list']);
   for (const line of stdout.split('\n')) {
     const name = line.split(' ')[0]!;
     const [, owner] = /^aos-vm-(\d+)-/.exec(name) ?? [];
     if (owner === undefined || existsSync(`/proc/${owner}`)) continue;
-    const { stdout: pids } = await run('ip', ['netns', 'pids', name]);
-    for (const pid of pids.split('\n').filter(Boolean)) process.kill(Number(pid), 'SIGKILL');
-    await run('ip', ['netns', 'delete', name]);
+    try {
+      const { stdout: pids } = await run('ip', ['netns', 'pids', name]);
+      for (const pid of pids.split('\n').filter(Boolean)) kill(Number(pid));
+      await run('ip', ['netns', 'delete', name]);
+    } catch (error) {
+      // Whoever was faster left nothing to remove.
+      if (existsSync(join(NAMESPACES, name))) throw error;
+    }
+  }
+}
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
   }
 }

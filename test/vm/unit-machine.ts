@@ -13,6 +13,7 @@ import { type Cloud, startCloud } from '../../devenv/index.ts';
 import type { CloudUnit } from '../../src/cli/cloud-views.ts';
 import { instanceId } from '../../src/core/index.ts';
 import { busyboxLayer, type Entry, writeImage } from '../e2e/image.ts';
+import { type ComponentLayer, writeComponent } from './component-image.ts';
 import { unitImage } from './fixture.ts';
 import { Machine, type MachineOptions } from './machine.ts';
 import { MachineNetwork } from './network.ts';
@@ -24,7 +25,8 @@ const SUBJECT = 'default';
 
 /** Everything in the machine takes ten times as long as on a board, and a host that has other work stretches that. */
 const PATIENCE_MS = 240_000;
-const LOOK_AGAIN_MS = 500;
+/** Each look is a process on a host that has better things to do. */
+const LOOK_AGAIN_MS = 2000;
 const DEPLOY_WAIT_S = 240;
 
 export interface ItemOptions {
@@ -125,6 +127,17 @@ export class UnitMachine {
     await this.ctl(...words);
   }
 
+  /** Publishes one layer as a version of a component for a runtime. */
+  async publishComponent(runtime: string, itemId: string, version: string, layer: ComponentLayer): Promise<void> {
+    this.#images += 1;
+    const directory = join(this.#directory, `image-${this.#images}`);
+    await writeComponent(directory, layer);
+    const config = join(this.#directory, `image-${this.#images}.json`);
+    await writeFile(config, JSON.stringify({ runtimes: [{ codename: runtime }] }));
+    const item = ['--type', 'component', '--id', itemId, '--version', version, '--config', config];
+    await this.ctl('publish', directory, ...item);
+  }
+
   /** Resolves when the version is active. */
   async deploy(itemId: string, version: string): Promise<void> {
     await this.want(itemId, version, '--wait', String(DEPLOY_WAIT_S));
@@ -136,8 +149,8 @@ export class UnitMachine {
   }
 
   /** Asks the cloud for the unit until the answer is accepted. */
-  async untilCloud(what: string, accept: (unit: CloudUnit) => boolean): Promise<CloudUnit> {
-    const deadline = performance.now() + PATIENCE_MS;
+  async untilCloud(what: string, accept: (unit: CloudUnit) => boolean, patienceMs = PATIENCE_MS): Promise<CloudUnit> {
+    const deadline = performance.now() + patienceMs;
     for (;;) {
       const unit = JSON.parse(await this.ctl('status', '--unit', this.systemId, '--json')) as CloudUnit;
       if (accept(unit)) return unit;

@@ -5,6 +5,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { noise } from '../../e2e/image.ts';
 import { keepTraces } from '../fixture.ts';
+import { randomOf } from '../random.ts';
 import { cgroupOf, UnitMachine } from '../unit-machine.ts';
 
 const CUTS = Array.from({ length: 10 }, (_, index) => index + 1);
@@ -13,17 +14,6 @@ const LONGEST_MS = 20_000;
 /** Large enough for the update to be under way for some seconds. */
 const LAYER_BYTES = 3_000_000;
 const SEED = Number(process.env.AOS_VM_SEED ?? '1');
-
-/** mulberry32: small, and the same numbers for the same seed. */
-function randomOf(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 const random = randomOf(SEED);
 let unit: UnitMachine;
