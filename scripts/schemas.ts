@@ -1,7 +1,7 @@
 /** JSON Schemas of the files that people write, for their editors (spec/beyond.md P-10): from what the daemons check with. */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { CmConfig } from '../src/cm/config.ts';
 import { UnitConfigSchema } from '../src/cm/unit-config/index.ts';
 import { IamConfig } from '../src/iam/config/iam-config.ts';

@@ -1,5 +1,5 @@
 /** Configuration of aos-cloud: one JSON file (spec/decisions.md 8.1). */
-import { z } from 'zod';
+import * as z from 'zod';
 import { DurationMs } from '../daemon/index.ts';
 
 const Port = z.int().min(0).max(65_535);

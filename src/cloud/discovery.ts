@@ -1,6 +1,6 @@
 /** Service discovery: tells a unit where its WebSocket is (spec/cloud-protocol.md 2). */
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
-import { z } from 'zod';
+import * as z from 'zod';
 import { asAosError, type Logger, parseJson, readDocument } from '../core/index.ts';
 import { PROTOCOL_VERSION } from '../protocol/index.ts';
 import { sendJson, sendProblem, statusOf } from './http/problem.ts';

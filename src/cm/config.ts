@@ -1,6 +1,6 @@
 /** Configuration of the CM (spec/cm.md 1.2, spec/decisions.md CM-03, 6.1, 8.1). Durations in milliseconds. */
 import { join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { DurationMs, MetricsListen } from '../daemon/index.ts';
 import { DEFAULTS } from './numbers.ts';
 import { ReleaseRule } from './updates/index.ts';

@@ -5,7 +5,7 @@
  * documents, converts scalars (spec/cm.md 0.6, spec/cloud-protocol.md 4). `readDocument` brings a JSON value into
  * the spelling of its schema first and lets zod judge the rest, so that a schema says each thing once.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { AosError } from './error.ts';
 import { isObject } from './json.ts';
 

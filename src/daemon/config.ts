@@ -1,6 +1,6 @@
 /** Configuration files of the daemons (spec/product.md 5, spec/decisions.md 6.1). */
 import { readFile } from 'node:fs/promises';
-import { z } from 'zod';
+import * as z from 'zod';
 import {
   AosError,
   asAosError,

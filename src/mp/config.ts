@@ -1,5 +1,5 @@
 /** Configuration of the proxy and of its peer (spec/mp.md 4, spec/decisions.md 3). Durations in milliseconds. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { AosError } from '../core/index.ts';
 import { MetricsListen } from '../daemon/index.ts';
 

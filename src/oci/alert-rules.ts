@@ -1,5 +1,5 @@
 /** Alert rules of an item (spec/cloud-protocol.md 5.5, spec/decisions.md C-45). Percentages are of the node's totals. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { DurationMs, Uint } from './scalars.ts';
 
 const percentShape = {

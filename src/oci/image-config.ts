@@ -1,5 +1,5 @@
 /** Image configuration: platform, command and layers of an image (spec/oci-items.md 5). */
-import { z } from 'zod';
+import * as z from 'zod';
 import { MAX_LAYERS } from './image-manifest.ts';
 import { NameSet, SystemText } from './scalars.ts';
 

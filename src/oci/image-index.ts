@@ -1,5 +1,5 @@
 /** Image index: the manifests of one version of an item (spec/oci-items.md 2 and 3). */
-import { z } from 'zod';
+import * as z from 'zod';
 import { DigestText, SystemText, Uint } from './scalars.ts';
 
 /** Most manifests of an index (spec/decisions.md 8.3). */

@@ -1,5 +1,5 @@
 /** Image manifest: configurations and layers of an item for one platform (spec/oci-items.md 4). */
-import { z } from 'zod';
+import * as z from 'zod';
 import { Descriptor } from './image-index.ts';
 
 /** Most layers of a manifest (spec/decisions.md 8.3). */

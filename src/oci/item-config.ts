@@ -3,7 +3,7 @@
  *
  * All forms of older schemas are read (spec/decisions.md C-43 … C-57); inside there is one form.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { AlertRules } from './alert-rules.ts';
 import { DurationMs, NameSet, SystemText, Uint } from './scalars.ts';
 

@@ -1,5 +1,5 @@
 /** Values that several documents share. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { isAosError, parseDigest, parseDuration } from '../core/index.ts';
 
 /** A whole number of at least 0; what JavaScript cannot count becomes the largest that it can. */

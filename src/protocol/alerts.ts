@@ -1,5 +1,5 @@
 /** Alerts of all kinds (spec/cloud-protocol.md 8.8). */
-import { z } from 'zod';
+import * as z from 'zod';
 import { aliasedInstanceShape, CodenameIdentity, instanceShape, subjectOf } from './identity.ts';
 import { message, OptionalErrorInfo } from './message.ts';
 import { list, Time, Uint } from './values.ts';

@@ -1,5 +1,5 @@
 /** Where blobs can be downloaded (spec/cloud-protocol.md 8.5, 8.6). */
-import { z } from 'zod';
+import * as z from 'zod';
 import { correlatedMessage } from './message.ts';
 import { Base64, Checksum256, DigestText, list, Name, Time, text, Uint } from './values.ts';
 

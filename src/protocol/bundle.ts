@@ -2,7 +2,7 @@
  * Bundles: what a unit shall be and the blobs for it in one signed file, for units without a cloud (spec/beyond.md P-12,
  * docs/decisions/0014-bundles.md). A tar of `bundle.json`, `signature.json`, then `blobs/<hex>` in the order of the list.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { BlobInfo } from './blobs.ts';
 import { Base64, list, Name, Time, text } from './values.ts';
 

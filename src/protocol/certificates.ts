@@ -1,5 +1,5 @@
 /** Renewal of certificates (spec/cloud-protocol.md 8.17 to 8.20). */
-import { z } from 'zod';
+import * as z from 'zod';
 import { NodeIdentity } from './identity.ts';
 import { message, OptionalErrorInfo } from './message.ts';
 import { list, text } from './values.ts';

@@ -1,5 +1,5 @@
 /** The complete wanted state of the unit (spec/cloud-protocol.md 8.3). */
-import { z } from 'zod';
+import * as z from 'zod';
 import { CloudIdentity, ItemIdentity, NodeIdentity } from './identity.ts';
 import { message } from './message.ts';
 import { MAX_LABELS, UnitConfig } from './unit-config.ts';

@@ -1,5 +1,5 @@
 /** Environment variables laid over those of images (spec/cloud-protocol.md 8.15, 8.16). */
-import { z } from 'zod';
+import * as z from 'zod';
 import { aliasedInstanceShape, instanceFilterShape, subjectOf } from './identity.ts';
 import { message, OptionalErrorInfo } from './message.ts';
 import { list, Time, text } from './values.ts';

@@ -1,5 +1,5 @@
 /** Frames: a header and one message as JSON text (spec/cloud-protocol.md 4, 10). */
-import { z } from 'zod';
+import * as z from 'zod';
 import { AosError, asAosError, isObject, parseJson, readDocument } from '../core/index.ts';
 import { type RefusedEntry, refuseEntries } from './refused-entries.ts';
 import { CLOUD_TO_UNIT, type CloudMessage, UNIT_TO_CLOUD, type UnitMessage } from './registry.ts';

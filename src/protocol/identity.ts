@@ -1,5 +1,5 @@
 /** How messages name things (spec/cloud-protocol.md 5.1 to 5.3, spec/decisions.md C-07). */
-import { z } from 'zod';
+import * as z from 'zod';
 import type { InstanceFilter, InstanceIdent } from '../core/index.ts';
 import { text, Uint } from './values.ts';
 

@@ -1,5 +1,5 @@
 /** States of instances (spec/cloud-protocol.md 8.11 to 8.14). */
-import { z } from 'zod';
+import * as z from 'zod';
 import { instanceShape, namedInstanceShape } from './identity.ts';
 import { message } from './message.ts';
 import { Flag, StateChecksum, text } from './values.ts';

@@ -1,5 +1,5 @@
 /** Logs on request (spec/cloud-protocol.md 8.9, 8.10). */
-import { z } from 'zod';
+import * as z from 'zod';
 import { CodenameIdentity, instanceFilterShape, NodeIdentity } from './identity.ts';
 import { message, OptionalErrorInfo } from './message.ts';
 import { Base64, list, Time, Uint } from './values.ts';

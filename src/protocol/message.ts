@@ -1,5 +1,5 @@
 /** What every message has (spec/cloud-protocol.md 4, 5.4). */
-import { z } from 'zod';
+import * as z from 'zod';
 import { CorrelationId, Int, OptionalCorrelationId } from './values.ts';
 
 /** The schema of one message; `correlationId` is absent where nothing correlates. */

@@ -1,5 +1,5 @@
 /** Usage of resources (spec/cloud-protocol.md 8.7). */
-import { z } from 'zod';
+import * as z from 'zod';
 import { CodenameIdentity, instanceShape } from './identity.ts';
 import { message } from './message.ts';
 import { INSTANCE_STATES, NODE_STATES } from './unit-status.ts';

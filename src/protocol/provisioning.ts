@@ -1,5 +1,5 @@
 /** Provisioning of further nodes (spec/cloud-protocol.md 8.21 to 8.26). */
-import { z } from 'zod';
+import * as z from 'zod';
 import { CertificateChainText, SecretText } from './certificates.ts';
 import { NodeIdentity } from './identity.ts';
 import { message, OptionalErrorInfo } from './message.ts';

@@ -1,5 +1,5 @@
 /** Receipts of frames (spec/cloud-protocol.md 6, 8.1, 8.2). */
-import { z } from 'zod';
+import * as z from 'zod';
 import { Int } from './values.ts';
 
 /** "Received and understood"; never "done". */

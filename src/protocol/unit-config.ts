@@ -1,5 +1,5 @@
 /** Unit configuration (spec/cloud-protocol.md 8.3, 5.5; spec/cm.md 9.1). */
-import { z } from 'zod';
+import * as z from 'zod';
 import { NodeIdentity } from './identity.ts';
 import { Duration, list, Name, text, Uint } from './values.ts';
 

@@ -1,5 +1,5 @@
 /** The actual state of the unit, whole or what changed (spec/cloud-protocol.md 8.4). */
-import { z } from 'zod';
+import * as z from 'zod';
 import { CodenameIdentity, Identity } from './identity.ts';
 import { message, OptionalErrorInfo } from './message.ts';
 import { list, Uint } from './values.ts';

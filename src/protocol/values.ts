@@ -4,7 +4,7 @@
  * A read value keeps the form it has on the wire, brought to the one spelling that is written: times and durations
  * are texts, bytes are base64 or hex. So reading what was written gives the same value again.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { formatDuration, isAosError, parseDigest, parseDuration } from '../core/index.ts';
 
 const TIME =

@@ -1,6 +1,6 @@
 /** Configuration of the SM (spec/sm.md 1.6, spec/decisions.md 6.1, 8.1). Durations in milliseconds. */
 import { join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { DurationMs, MetricsListen } from '../daemon/index.ts';
 import { TRAFFIC_PERIODS } from './network/index.ts';
 

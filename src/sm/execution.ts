@@ -1,5 +1,5 @@
 /** The door for `aosctl exec` (spec/beyond.md P-05). */
-import { z } from 'zod';
+import * as z from 'zod';
 import { readDocument } from '../core/index.ts';
 import type { Runtimes } from './open-runtimes.ts';
 import type { Execution } from './runtime/index.ts';

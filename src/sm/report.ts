@@ -1,5 +1,5 @@
 /** What the SM tells on its control socket; `aosctl` shows it. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { instanceId, readDocument } from '../core/index.ts';
 import type { InstanceUsageReport, UsageReport } from '../daemon/index.ts';
 import type { CloudPresence, CmLink } from './client/index.ts';

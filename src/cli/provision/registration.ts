@@ -1,5 +1,5 @@
 /** Registration of a unit at the cloud: request and answer (spec/provisioning.md 7, spec/decisions.md PR-01). Pure. */
-import { z } from 'zod';
+import * as z from 'zod';
 import type { iam } from '../../api/contracts.ts';
 import { AosError, readDocument } from '../../core/index.ts';
 import type { CreatedKey } from './iam-target.ts';

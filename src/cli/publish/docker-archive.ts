@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { AosError, asAosError, parseJson, readDocument } from '../../core/index.ts';
 import { type Descriptor, MEDIA_TYPES } from '../../oci/index.ts';
 

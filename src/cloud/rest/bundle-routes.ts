@@ -1,5 +1,5 @@
 /** Bundles: what units are to become, in a file that is carried to them. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { AosError } from '../../core/index.ts';
 import { BUNDLE_LIMITS } from '../../protocol/index.ts';
 import { seesFleet } from '../access/roles.ts';

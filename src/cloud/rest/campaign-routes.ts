@@ -1,5 +1,5 @@
 /** Campaigns. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { AosError } from '../../core/index.ts';
 import { seesFleet } from '../access/roles.ts';
 import type { Campaign } from '../store/campaigns.ts';

@@ -1,5 +1,5 @@
 /** What is wanted on units. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { AosError } from '../../core/index.ts';
 import type { Deployment } from '../store/deployments.ts';
 import { deployableItem } from './deployable-item.ts';

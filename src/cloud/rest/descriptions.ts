@@ -2,7 +2,7 @@
  * What each call of the REST interface is for, and what its query may hold. The router lets through only what is said
  * here; the description that is served (`open-api.ts`) is made from the same.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 
 export interface CallDescription {
   readonly summary: string;

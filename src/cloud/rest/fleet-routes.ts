@@ -1,5 +1,5 @@
 /** Groups of units, subjects with their subscriptions, unit configurations of many units. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { AosError, compareVersions, readDocument } from '../../core/index.ts';
 import { UnitConfig } from '../../protocol/index.ts';
 import { type Actor, fleetOf, seesFleet } from '../access/roles.ts';

@@ -1,5 +1,5 @@
 /** Publishing: blobs, then the item that consists of them. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { AosError, compareVersions, type Digest, parseDigest, readDocument } from '../../core/index.ts';
 import { parseImageConfig, parseImageIndex, parseImageManifest, parseItemConfig } from '../../oci/index.ts';
 import { type Actor, seesItemsOf } from '../access/roles.ts';

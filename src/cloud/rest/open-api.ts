@@ -1,5 +1,5 @@
 /** The REST interface in OpenAPI 3.1, made from what the router checks requests by. */
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Operation } from './router.ts';
 
 /** A JSON Schema; `io` says whether of what is given or of what is read from it. */

@@ -1,6 +1,6 @@
 /** What an operator does with a unit beside deploying: configuration, nodes, environment, logs, states, certificates. */
 import { randomBytes, randomUUID } from 'node:crypto';
-import { z } from 'zod';
+import * as z from 'zod';
 import { AosError, compareVersions, readDocument } from '../../core/index.ts';
 import { MAX_STATE_BYTES, OverrideEnvVars, RequestLog, UnitConfig } from '../../protocol/index.ts';
 import { wantedConfig } from '../domain/facts.ts';

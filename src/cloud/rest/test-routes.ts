@@ -1,5 +1,5 @@
 /** What tests of units need: messages of any content, links that break, receipts that do not come. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { AosError, isObject, readDocument } from '../../core/index.ts';
 import { CLOUD_TO_UNIT, type CloudMessage } from '../../protocol/index.ts';
 import type { RestParts } from './parts.ts';

@@ -1,5 +1,5 @@
 /** Units: what they are, and what happens to them. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { transaction } from '../../storage/index.ts';
 import { seesFleet } from '../access/roles.ts';
 import { streamEvents } from './event-stream.ts';

@@ -1,5 +1,5 @@
 /** People and programs: who they are, how they get in, and what they have changed. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { AosError, readDocument } from '../../core/index.ts';
 import { ROLES } from '../access/roles.ts';
 import { FIRST_USER } from '../store/users.ts';

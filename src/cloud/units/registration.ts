@@ -1,5 +1,5 @@
 /** Registration of a unit by a provisioning tool (spec/provisioning.md 7, spec/decisions.md PR-01, PR-02, PR-04). */
-import { z } from 'zod';
+import * as z from 'zod';
 import { AosError, digestOf, isObject, parseJson } from '../../core/index.ts';
 import { transaction } from '../../storage/index.ts';
 import type { Authority, IssuedCertificate } from '../pki/authority.ts';

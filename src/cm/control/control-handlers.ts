@@ -1,5 +1,5 @@
 /** What the control socket of the CM answers. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { AosError, type Clock, isObject, readDocument } from '../../core/index.ts';
 import type { ControlHandlers, NetworkReport, PlanReport, UnitReport, WhyReport } from '../../daemon/index.ts';
 import { decodeCloudMessage, PROTOCOL_VERSION } from '../../protocol/index.ts';

@@ -1,5 +1,5 @@
 /** Where the cloud is: which address is asked, and what an answer means (spec/cloud-protocol.md 2). Pure. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { AosError, parseJson, readDocument } from '../../core/index.ts';
 import { PROTOCOL_VERSION } from '../../protocol/index.ts';
 import type { CertificateNames } from './certificate-names.ts';

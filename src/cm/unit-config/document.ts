@@ -1,5 +1,5 @@
 /** The unit configuration: what the fleet's owner says of nodes (spec/cm.md 9.1, 9.3). Pure. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { AosError, formatDuration, parseJson, readDocument } from '../../core/index.ts';
 import { readText } from '../../daemon/index.ts';
 import { AlertRules } from '../../oci/index.ts';

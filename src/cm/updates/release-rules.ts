@@ -2,7 +2,7 @@
  * When an update whose downloads are done may go on (spec/product.md CM-32, spec/beyond.md P-20). Pure. Off by default:
  * without rules and locks everything goes on at once.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { AosError, asAosError, parseDuration } from '../../core/index.ts';
 import type { Desired } from './desired.ts';
 import type { UpdateFacts } from './plan-update.ts';

@@ -2,7 +2,7 @@
  * Going back to the former version of an item by itself, when its author asks for it with `"update": {"rollback": true}`
  * and instances of the new version do not become active (spec/beyond.md P-19, spec/decisions.md CM-12). Pure.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { ERROR_CODES, type ErrorInfo, readDocument } from '../../core/index.ts';
 import type { InstanceStatus, ItemStatus } from '../model.ts';
 import type { Desired } from './desired.ts';

@@ -1,7 +1,7 @@
 /** The metrics of a daemon, on the loopback interface, for a Prometheus on the same node (spec/beyond.md P-14). */
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { z } from 'zod';
+import * as z from 'zod';
 import { asAosError, type Logger } from '../../core/index.ts';
 import { formatMetrics, type Metric } from './format-metrics.ts';
 import { processMetrics } from './process-metrics.ts';

@@ -1,5 +1,5 @@
 /** Configuration of aos-iam: keys of the product, matched without regard to case (spec/iam.md 3). */
-import { z } from 'zod';
+import * as z from 'zod';
 import { AosError } from '../../core/index.ts';
 import { DurationMs, MetricsListen } from '../../daemon/index.ts';
 import {

@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { WebSocket } from 'ws';
-import { z } from 'zod';
+import * as z from 'zod';
 import { AosError, asAosError, isObject, type Logger, parseJson, readDocument, systemClock } from '../../core/index.ts';
 import type { VisIdentifierParams } from '../config/iam-config.ts';
 import { VIS_RECONNECT_MS } from '../limits.ts';

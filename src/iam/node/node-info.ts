@@ -1,6 +1,6 @@
 /** Description of a node: as plain data, on the wire, and as the database keeps it (spec/iam.md 5, 19). */
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { iam } from '../../api/contracts.ts';
 import { iamErrorMessage, readErrorMessage } from '../../api/index.ts';
 import { AosError, type ErrorInfo, type NodeState, readDocument, toIamErrorInfo } from '../../core/index.ts';

@@ -4,7 +4,7 @@
  */
 import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { readDocument } from '../../core/index.ts';
 import { writeFileAtomic } from '../../storage/index.ts';
 import { MAX_PIN_LENGTH } from '../limits.ts';

@@ -3,7 +3,7 @@
  * (spec/sm.md 6.2, 6.5) and our own. The installed one is what the node goes back to; the pending one is the update.
  */
 import { join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Logger } from '../../core/index.ts';
 import type { SlotIndex } from '../../platform/boot/index.ts';
 import type { ImageFacts, Installed, Pending, Phase } from './boot-state.ts';

@@ -1,7 +1,7 @@
 /** Small durable records of the runtimes of firmware, each a JSON file of its own (spec/sm.md 6.2, 6.5). */
 import { readFile, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import {
   asAosError,
   ERROR_CODES,

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { open, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { AosError, asAosError, faultPoint, type Logger, parseDigest, throwIfCanceled } from '../../core/index.ts';
 import { ensureDirectory, syncDirectory, temporaryName, writeFileAtomic } from '../../storage/index.ts';
 import { type Component, type ComponentImage, parseVersionFile, type StoredError } from './firmware-model.ts';

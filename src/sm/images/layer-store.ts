@@ -8,7 +8,7 @@
  */
 import { lstat, open, readdir, readFile, rm, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import {
   AosError,
   asAosError,

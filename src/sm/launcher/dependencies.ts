@@ -5,7 +5,7 @@
  *
  * Only what runs on the same node is waited for: nobody else can be seen from here.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { AosError, compareVersions, type InstanceState, readDocument } from '../../core/index.ts';
 
 /** `after` and `before` order starts that happen at the same time, and ask for nothing. */

@@ -1,5 +1,5 @@
 /** The log of one instance for somebody at this node: `aosctl logs` (spec/beyond.md P-04). */
-import { z } from 'zod';
+import * as z from 'zod';
 import { AosError, type InstanceIdent, readDocument } from '../../core/index.ts';
 import type { LogLine } from './log-file.ts';
 import type { LoggedInstance, LogSource } from './log-provider.ts';

@@ -1,6 +1,6 @@
 /** The resources file of the node (spec/sm.md 11.1, spec/oci-items.md 11). */
 import { readFile } from 'node:fs/promises';
-import { z } from 'zod';
+import * as z from 'zod';
 import { AosError, asAosError, type Logger, parseJson, readDocument } from '../../core/index.ts';
 import type { OciMount, ResourceInfo } from '../model.ts';
 

@@ -7,7 +7,7 @@
  *
  * The start probe says when an instance is active; the live probe, when it is not any more and is started again.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { AosError, asAosError, type Clock, parseDuration, readDocument } from '../../core/index.ts';
 
 const Duration = (fallbackMs: number) =>

@@ -1,5 +1,5 @@
 /** Author files of schemaVersion 2: a bundle of items (spec/product.md 4.3). Pure. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { readDocument } from '../../../core/index.ts';
 import { splitCommand } from './amounts.ts';
 import type { AuthorImage, AuthorItem } from './author-item.ts';

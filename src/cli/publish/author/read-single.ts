@@ -1,5 +1,5 @@
 /** The older author file: one service (spec/product.md 4.2). Pure. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { readDocument } from '../../../core/index.ts';
 import { parseSize, parseSpeed, splitCommand } from './amounts.ts';
 import type { AuthorItem } from './author-item.ts';

@@ -1,5 +1,5 @@
 /** Keys that both generations of author files have. */
-import { z } from 'zod';
+import * as z from 'zod';
 
 export const Command = z.union([z.string(), z.array(z.string())]);
 export const Duration = z.union([z.string(), z.number()]);
