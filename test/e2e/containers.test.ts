@@ -23,12 +23,10 @@ let world: World;
 beforeAll(async () => {
   world = await World.create();
   await world.provision();
-  await Promise.all(
-    REAL_PROGRAMS.map(async (program) => {
-      await publish(program, '1.0.0', 'layout');
-      await publish(program, '2.0.0', 'archive');
-    }),
-  );
+  for (const program of REAL_PROGRAMS) {
+    await publish(program, '1.0.0', 'layout');
+    await publish(program, '2.0.0', 'archive');
+  }
 }, STORY_MS);
 
 afterAll(() => world?.close(), STORY_MS);
