@@ -69,6 +69,23 @@ test('what it prints is in the journal, under its id', async () => {
   expect(lines).toMatch(/says hello/);
 });
 
+/** Where the unit serves names for all networks, by the default configuration. */
+const UNIT_NAMES = '10.0.0.100';
+const BRIDGE = `ip -4 -oneline address show | sed -n 's/^[0-9]*: br-[^ ]* *inet \\([0-9.]*\\).*/\\1/p'`;
+const ADDRESS = `ip netns exec ${instanceIdOf('hello')} ip -4 -oneline address show dev eth0 | sed 's/.*inet \\([0-9.]*\\).*/\\1/'`;
+const lookUp = (server: string) => `busybox nslookup -type=a 0.default.hello ${server}`;
+
+test('[SM-40] [CM-99] its name is answered by the name server of its network, and by that of the unit', async () => {
+  expect(await unit.machine.must('systemctl is-active aos-dns.service')).toBe('active\n');
+  const [address, bridge] = [(await unit.machine.must(ADDRESS)).trim(), (await unit.machine.must(BRIDGE)).trim()];
+  expect(address).toMatch(/^172\./);
+  for (const server of [bridge, UNIT_NAMES]) {
+    expect(await unit.machine.until(`${server} answers`, lookUp(server))).toMatch(
+      new RegExp(`Name:\\s*0\\.default\\.hello\\s+Address(?: 1)?: ${address.replaceAll('.', '\\.')}\\s`),
+    );
+  }
+});
+
 test('[SM-25] it cannot write beyond the quotas of its storage and state', async () => {
   await unit.machine.must(`touch "$(echo /proc/${await pidOf('hello')}/root/storage)/fill"`);
   const words = `journalctl --boot --output=cat CONTAINER_ID_FULL=${instanceIdOf('hello')}`;
@@ -84,24 +101,33 @@ test('[SM-25] it cannot write beyond the quotas of its storage and state', async
   await unit.machine.must('dd if=/dev/zero of=/var/aos/more bs=1M count=8 && rm /var/aos/more');
 });
 
+/** The cloud has the unit, and the service in it. */
+const untilSeen = () =>
+  unit.untilCloud(
+    'the unit is online and sees it',
+    ({ online, instances = [] }) =>
+      online && instances.some(({ item, instances: [first] }) => item.id === 'hello' && first?.state === 'active'),
+  );
+
 test.each(['aos-sm', 'aos-cm', 'aos-iam'])(
   '[R-08] [SM-58] a restart of %s leaves the service alone',
   async (daemon) => {
     const pid = await pidOf('hello');
     await unit.machine.must(`systemctl restart ${daemon}.service`, { timeoutS: 240 });
     expect(await pidOf('hello')).toBe(pid);
-    await unit.untilCloud(
-      'the unit is online and sees it',
-      ({ online, instances = [] }) =>
-        online && instances.some(({ item, instances: [first] }) => item.id === 'hello' && first?.state === 'active'),
-    );
+    await untilSeen();
     expect(await pidOf('hello')).toBe(pid);
   },
 );
 
-test('[R-08] so does an upgrade of the package', async () => {
+test('[R-08] so does an upgrade of the package, which restarts the target and all daemons with it', async () => {
   const pid = await pidOf('hello');
+  const daemons = 'systemctl show --property=MainPID aos-iam aos-cm aos-sm aos-dns';
+  const before = (await unit.machine.must(daemons)).split('\n').filter(Boolean);
   await unit.machine.must('sh /var/lib/dpkg/info/aoscore.postinst configure 0.0.1', { timeoutS: 300 });
+  await unit.machine.until('the name server is back', lookUp(UNIT_NAMES));
+  await untilSeen();
+  for (const line of (await unit.machine.must(daemons)).split('\n').filter(Boolean)) expect(before).not.toContain(line);
   expect(await pidOf('hello')).toBe(pid);
 });
 
@@ -110,6 +136,8 @@ const LEFT = `ps -eo args | grep -E '^(/usr/lib/aoscore/|/usr/bin/conmon|dnsmasq
 findmnt --noheadings --raw --output TARGET | grep -E '^(/run/aos|/var/aos|/run/netns)/' || true
 ip netns list
 ip -brief link | grep -vE '^(lo|eth0) ' || true
+ip -4 -brief address show to ${UNIT_NAMES}
+ls /run/aos/unit-names-address 2>/dev/null || true
 nft list tables
 ls -d ${cgroupOf('hello')} 2>/dev/null || true`;
 
