@@ -6,12 +6,14 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { mountsInside, namespaceOf, processesOf } from '../../devenv/index.ts';
 import { PROJECT_ROOT } from '../../devenv/project.ts';
 import type { UnitReport } from '../../src/daemon/index.ts';
 
 const STORY_MS = 240_000;
+/** Generous: machines that test are busy. */
+const PATIENCE_MS = 60_000;
 
 let directory: string;
 let env: NodeJS.ProcessEnv;
@@ -62,8 +64,17 @@ beforeAll(async () => {
   env = { ...process.env, AOS_DEV_DIR: directory };
 });
 
+// What a failed test left running would be in the way of the next one.
+afterEach(async () => {
+  const running = started.filter((child) => child.exitCode === null && child.signalCode === null);
+  for (const child of running) {
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+  }
+  if (running.length > 0) await run('down');
+}, STORY_MS);
+
 afterAll(async () => {
-  for (const child of started) if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL');
   await run('down', '--all');
   await rm(directory, { recursive: true, force: true });
 }, STORY_MS);
@@ -99,14 +110,19 @@ test(
     expect(await readFile(join(directory, 'unit', 'etc', 'system_id'), 'utf8')).toBe(before);
     const deployed = await run('ctl', 'deploy', 'counter', '--version', '1.0.0', '--wait', '60');
     expect(deployed.stderr + deployed.stdout).toMatch(/counter 1\.0\.0 is active/);
+    // It is active before it has counted its start.
+    const states = join(directory, 'unit', 'var', 'states', 'counter', 'default', '0', 'state.dat');
+    const counted = async () => Number(await readFile(states, 'utf8'));
+    await expect.poll(counted, { timeout: PATIENCE_MS }).toBeGreaterThan(0);
+    const starts = await counted();
     running.kill('SIGINT');
     await once(running, 'exit');
 
     const again = await up();
-    const found = (await report()).instances.map(({ itemId, state }) => `${itemId} ${state}`);
-    expect(found.toSorted()).toEqual(['counter active', 'mosquitto active', 'mosquitto-client active']);
-    const states = join(directory, 'unit', 'var', 'states', 'counter', 'default', '0', 'state.dat');
-    await expect.poll(() => readFile(states, 'utf8'), { timeout: STORY_MS }).toBe('2\n');
+    const found = async () => (await report()).instances.map(({ itemId, state }) => `${itemId} ${state}`).toSorted();
+    const wanted = ['counter active', 'mosquitto active', 'mosquitto-client active'];
+    await expect.poll(found, { timeout: PATIENCE_MS }).toEqual(wanted);
+    await expect.poll(counted, { timeout: PATIENCE_MS }).toBe(starts + 1);
 
     // A crash: the supervisor is gone, the daemons and their containers are not. Then `./dev down`.
     again.process.kill('SIGKILL');
