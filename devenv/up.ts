@@ -1,6 +1,7 @@
 /** `./dev up`: a cloud, a provisioned unit, a sample service that is active; in the foreground until Ctrl-C. */
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { relative } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type Cloud, startCloud } from './cloud.ts';
 import { startTimeOf } from './daemon-process.ts';
 import { aosctl, type EnvironmentLayout, environmentLayout, runningUp } from './environment.ts';
@@ -11,6 +12,9 @@ import { startUnit, type Unit } from './unit.ts';
 const DEPLOYED_SAMPLES = ['mosquitto', 'mosquitto-client'];
 const ACTIVE_WITHIN_S = 120;
 const READY_TIMEOUT_MS = 60_000;
+const LOOK_AGAIN_MS = 100;
+const DEPLOY_TRIES = 4;
+const DEPLOY_PAUSE_MS = 3000;
 
 const say = (text: string) => console.log(`• ${text}`);
 
@@ -45,6 +49,31 @@ async function provision(layout: EnvironmentLayout, unit: Unit): Promise<void> {
   }
 }
 
+/**
+ * Until the node has joined its unit again, and what ran before is not without a place any more: a deployment in between
+ * would be told of a failure that is over in a moment. What stays failed is told by the deployment.
+ */
+async function untilWhole(unit: Unit): Promise<void> {
+  const deadline = performance.now() + READY_TIMEOUT_MS;
+  while (performance.now() < deadline) {
+    const report = await unit.status().catch(() => undefined);
+    const isThere = report?.nodes.some(({ connected, runtimes }) => connected && runtimes.length > 0);
+    if (isThere && report?.cloud.state === 'connected' && report.instances.every(({ state }) => state !== 'failed'))
+      return;
+    await sleep(LOOK_AGAIN_MS);
+  }
+}
+
+/** The cloud may still hold what the unit said while it started: that it has no node. Then it is asked again. */
+async function deploy(layout: EnvironmentLayout, id: string, version: string): Promise<void> {
+  const words = ['deploy', id, '--version', version, '--wait', String(ACTIVE_WITHIN_S)];
+  for (let tries = 1; tries < DEPLOY_TRIES; tries += 1) {
+    if ((await aosctl(layout, words)) === 0) return;
+    await sleep(DEPLOY_PAUSE_MS);
+  }
+  await must(layout, ...words);
+}
+
 async function deploySamples(layout: EnvironmentLayout, samples: readonly Sample[]): Promise<void> {
   for (const sample of samples) {
     say(`publishing ${sample.id} ${sample.version}`);
@@ -56,7 +85,7 @@ async function deploySamples(layout: EnvironmentLayout, samples: readonly Sample
   }
   for (const { id, version } of samples.filter((sample) => DEPLOYED_SAMPLES.includes(sample.id))) {
     say(`deploying ${id} ${version}`);
-    await must(layout, 'deploy', id, '--version', version, '--wait', String(ACTIVE_WITHIN_S));
+    await deploy(layout, id, version);
   }
 }
 
@@ -103,7 +132,9 @@ async function up(layout: EnvironmentLayout, stopped: AbortSignal): Promise<void
     parts.push({ name: 'the unit', stop: () => unit.stop() });
     await step(writeProfile(layout, cloud, unit));
     if (!unit.supervisor.provisioned) await step(provision(layout, unit));
-    await step(deploySamples(layout, await step(buildSamples(layout.images, say))));
+    const samples = await step(buildSamples(layout.images, say));
+    await step(untilWhole(unit));
+    await step(deploySamples(layout, samples));
     await step(must(layout, 'status'));
     tell(cloud, unit);
     say('this address opens the web page, once, within ten minutes (another one: ./dev ctl login):');

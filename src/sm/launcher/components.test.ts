@@ -91,7 +91,7 @@ const told = (launcher: Launcher) =>
     .sort();
 
 describe('components', () => {
-  test('[SM-46] [SM-60] [T-21] one that waits for a reboot stays activating, and is active after it', async () => {
+  test('[SM-46] [SM-60] one that waits for a reboot stays activating, and is active after it', async () => {
     const host = new Host();
     const firmware = new Firmware();
     const launcher = await boot(host, firmware);
