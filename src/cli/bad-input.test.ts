@@ -355,6 +355,7 @@ describe('no daemon', () => {
   });
 });
 
+// Only root can become somebody without permission; ./dev test runs as root.
 describe.skipIf(process.getuid?.() !== 0)('no permission', () => {
   test.each(asking(...DAEMONS).map(([name]) => name))('%s: who may ask', async (name) => {
     const sockets = join(directory, `closed-${name.replace(' ', '-')}`);
