@@ -51,14 +51,14 @@ async function startServer(listen = '127.0.0.1:0'): Promise<void> {
 
 const stale: string[] = [];
 
-function credentials(): IamCredentials {
+function credentials(loadLibrary: () => FakePkcs11 = () => token): IamCredentials {
   return new IamCredentials({
     publicAddress: `localhost:${server.address.port}`,
     caFile: join(directory, 'ca.pem'),
     logger: silentLogger,
     signal: abort.signal,
     clock: hurried,
-    loadLibrary: () => token,
+    loadLibrary,
     onStaleToken: (reason) => stale.push(reason),
   });
 }
@@ -74,6 +74,7 @@ beforeEach(async () => {
   changes = new Mailbox(16);
   asked = new Mailbox(64);
   abort = new AbortController();
+  stale.length = 0;
   await startServer();
 });
 
@@ -124,6 +125,23 @@ test('a token that was of use and does not hold the new key asks for a new proce
   for (let round = 0; round < 3; round += 1) await expect(source.identity('cm')).rejects.toThrow();
   expect(stale).toEqual([expect.stringMatching(/cannot use the certificate "cm"/)]);
   answer = files;
+});
+
+test('a library that missed the token when it was opened is opened anew, as long as no key of it is in use', async () => {
+  await writeFile(join(directory, 'pin'), 'secret pin');
+  const url = { token: 'aoscore', object: 'cm', id: ID, modulePath: '/fake.so', pinSource: join(directory, 'pin') };
+  answer = { certUrl: formatTokenUrl(url), keyUrl: formatTokenUrl(url) };
+  const opened: FakePkcs11[] = [];
+  const source = credentials(() => {
+    // What SoftHSM sees of a token that another process is writing: nothing.
+    opened.push(opened.length < 3 ? new FakePkcs11() : token);
+    return opened.at(-1)!;
+  });
+  await expect(source.identity('cm')).rejects.toThrow(/no token labelled "aoscore"/);
+  await expect(source.identity('cm')).rejects.toThrow(/no token labelled "aoscore"/);
+  expect((await source.identity('cm')).key.kind).toBe('token');
+  expect(opened).toHaveLength(4);
+  expect(stale).toEqual([]);
 });
 
 test('a wrong PIN is said before a handshake fails, and is not in the text', async () => {

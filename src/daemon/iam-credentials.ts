@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { iam } from '../api/contracts.ts';
 import type { ClientTls, PrivateKey, TlsIdentity } from '../api/index.ts';
 import { asCallError, Channel, UNARY_DEADLINE_MS } from '../api/index.ts';
-import { AosError, asAosError, type Clock, type Logger, systemClock } from '../core/index.ts';
+import { AosError, asAosError, type Clock, isAosError, type Logger, systemClock } from '../core/index.ts';
 import {
   DEFAULT_PKCS11_LIBRARY,
   engineUri,
@@ -46,8 +46,9 @@ export class IamCredentials implements CredentialSource {
   readonly #clock: Clock;
   readonly #channel: Channel;
   readonly #libraries = new Map<string, Pkcs11Library>();
-  /** Whether a token was of use in this process. */
-  #usedToken = false;
+  /** Whether a key in a token was handed out: the TLS engine of this process has its library open from then on. */
+  #isEngineInUse = false;
+  #hasAskedForNewProcess = false;
 
   constructor(options: IamCredentialsOptions) {
     this.#options = options;
@@ -87,14 +88,16 @@ export class IamCredentials implements CredentialSource {
   async identity(type: string): Promise<TlsIdentity> {
     const urls = await this.urls(type);
     try {
-      const identity = this.#load(urls);
-      this.#usedToken ||= identity.key.kind === 'token';
+      const identity = this.#loadTwice(urls);
+      this.#isEngineInUse ||= identity.key.kind === 'token';
       return identity;
     } catch (error) {
       const failure = asAosError(error, `cannot use the certificate "${type}"`);
-      // Once: a process that never had a use of the token has nothing to gain from another one.
-      if (this.#usedToken) this.#options.onStaleToken?.(failure.message);
-      this.#usedToken = false;
+      if (this.#isEngineInUse && !this.#hasAskedForNewProcess) {
+        // Once: if it does not come, asking again would not bring it.
+        this.#hasAskedForNewProcess = true;
+        this.#options.onStaleToken?.(failure.message);
+      }
       throw failure;
     }
   }
@@ -134,6 +137,24 @@ export class IamCredentials implements CredentialSource {
         );
       }
       await this.#clock.sleep(pauseMs, signal).catch(() => ended(signal));
+    }
+  }
+
+  /**
+   * Tries twice. SoftHSM fails to read a token that another process is writing just then, and misses it for good when
+   * that happens while it is initialised; so the library is opened anew, as long as nothing in this process lives on it.
+   */
+  #loadTwice(urls: CertificateUrls): TlsIdentity {
+    try {
+      return this.#load(urls);
+    } catch (error) {
+      // A wrong PIN is not tried again: tokens lock themselves.
+      if (isAosError(error, 'wrongState')) throw error;
+      if (!this.#isEngineInUse) {
+        for (const library of this.#libraries.values()) library.close();
+        this.#libraries.clear();
+      }
+      return this.#load(urls);
     }
   }
 
