@@ -4,7 +4,7 @@ import { configDefaults, defineConfig } from 'vitest/config';
 const exclude = [...configDefaults.exclude, 'test/vm/stories/**'];
 
 /** CI shows what needed a second try; at a developer's it fails, so that it is mended. */
-const retry = process.env.CI ? 2 : 0;
+const retry = process.env.CI ? 1 : 0;
 
 export default defineConfig({
   test: {

@@ -39,3 +39,17 @@ export function readTestRun(path: string): TestRun {
     .map((file) => file.name);
   return { tests, brokenFiles };
 }
+
+/** Files in which something failed, each once. */
+export function failedFiles({ tests, brokenFiles }: TestRun): string[] {
+  return [...new Set([...tests.filter(({ status }) => status === 'failed').map(({ file }) => file), ...brokenFiles])];
+}
+
+/** A run whose files that were run again count as they went then. */
+export function withSecondTry(first: TestRun, again: TestRun): TestRun {
+  const tried = new Set([...again.tests.map(({ file }) => file), ...again.brokenFiles]);
+  return {
+    tests: [...first.tests.filter(({ file }) => !tried.has(file)), ...again.tests],
+    brokenFiles: [...first.brokenFiles.filter((file) => !tried.has(file)), ...again.brokenFiles],
+  };
+}

@@ -7,7 +7,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdirSync, rmSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { parseArgs } from 'node:util';
-import { readTestRun, type TestResult } from './test-results.ts';
+import { failedFiles, readTestRun, type TestResult, type TestRun, withSecondTry } from './test-results.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 const BIN = join(ROOT, 'node_modules', '.bin');
@@ -15,6 +15,9 @@ const BUILD = join(ROOT, 'build');
 
 /** In this order; nothing can follow when the contracts cannot be generated. */
 const CHECKS = ['generate', 'build', 'format:check', 'lint', 'typecheck', 'layers'] as const;
+
+/** When more than these failed, something is broken. */
+const SECOND_TRY_FILES = 5;
 
 interface Suite {
   readonly name: string;
@@ -59,18 +62,40 @@ interface Outcome {
   readonly failures: readonly string[];
 }
 
-function runTests(suite: Suite, args: readonly string[]): Outcome {
+interface SuiteRun extends TestRun {
+  readonly succeeded: boolean;
+}
+
+function runVitest(suite: Suite, report: string, args: readonly string[]): SuiteRun {
   mkdirSync(BUILD, { recursive: true });
-  rmSync(suite.report, { force: true });
-  const reporters = ['--reporter=default', '--reporter=json', `--outputFile=${suite.report}`];
+  rmSync(report, { force: true });
+  const reporters = ['--reporter=default', '--reporter=json', `--outputFile=${report}`];
   const succeeded = run('vitest', ['run', '--config', suite.config, ...reporters, ...args]);
-  const { tests, brokenFiles } = readTestRun(suite.report);
+  return { succeeded, ...readTestRun(report) };
+}
+
+/**
+ * In CI a few files that failed are run once more, alone and from their beginning: a machine that stumbled is told from
+ * what is broken. Both runs stand in the output.
+ */
+function runTests(suite: Suite, args: readonly string[]): Outcome {
+  let outcome = runVitest(suite, suite.report, args);
+  const failed = failedFiles(outcome);
+  if (process.env.CI && failed.length > 0 && failed.length <= SECOND_TRY_FILES) {
+    const names = failed.map((file) => relative(ROOT, file));
+    console.log(`\n── ${suite.name}, a second time: ${names.join(', ')}`);
+    const again = runVitest(suite, suite.report.replace('.json', '-again.json'), names);
+    const { tests, brokenFiles } = withSecondTry(outcome, again);
+    outcome = { tests, brokenFiles, succeeded: again.succeeded };
+  }
   const failures = [
-    ...tests.filter((test) => test.status === 'failed').map((test) => `${relative(ROOT, test.file)}: ${test.title}`),
-    ...brokenFiles.map((file) => `${relative(ROOT, file)}: the file could not be run`),
+    ...outcome.tests
+      .filter((test) => test.status === 'failed')
+      .map(({ file, title }) => `${relative(ROOT, file)}: ${title}`),
+    ...outcome.brokenFiles.map((file) => `${relative(ROOT, file)}: the file could not be run`),
   ];
-  if (!succeeded && failures.length === 0) failures.push('vitest ended with an error outside of the tests');
-  return { tests, failures };
+  if (!outcome.succeeded && failures.length === 0) failures.push('vitest ended with an error outside of the tests');
+  return { tests: outcome.tests, failures };
 }
 
 /** Files whose path contains the pattern are run whole, of the others only the tests with it in their title. */
