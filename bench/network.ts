@@ -5,7 +5,6 @@
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
 import { idOf, NetworkHost, request } from '../src/sm/network/for-tests/network-host.ts';
 import { run } from '../src/sm/network/for-tests/outside.ts';
 import { formatTable, median, ms, ratio } from './table.ts';
@@ -141,8 +140,7 @@ async function carriedBare(): Promise<number> {
   return gbits;
 }
 
-const canCarry = existsSync('/usr/bin/iperf3');
-const bare = canCarry ? await carriedBare() : 0;
+const bare = await carriedBare();
 const host = new NetworkHost();
 const manager = host.manager({ vlan: 'off', withIpv6: false });
 await manager.adopt([], signal);
@@ -171,47 +169,45 @@ console.log(
   }),
 );
 
-if (canCarry) {
-  const pair = [request('a', 'red'), request('b', 'red')] as const;
-  await manager.start(pair, signal);
-  const ours = await carried(idOf(pair[0]), idOf(pair[1]), host.ip('b'));
-  await manager.stop(pair.map(idOf), signal);
-  console.log(
-    formatTable({
-      title: 'From one instance to another',
-      method: `iperf3 for ${CARRY_S} s, one connection, same network; beside two namespaces on a bridge without any rules.`,
-      columns: ['what', 'Gbit/s', 'to bare'],
-      rows: [
-        ['two instances', ours.toFixed(1), ratio(ours, bare)],
-        ['two namespaces on a bridge', bare.toFixed(1), ratio(1, 1)],
-      ],
-    }),
-  );
+const pair = [request('a', 'red'), request('b', 'red')] as const;
+await manager.start(pair, signal);
+const ours = await carried(idOf(pair[0]), idOf(pair[1]), host.ip('b'));
+await manager.stop(pair.map(idOf), signal);
+console.log(
+  formatTable({
+    title: 'From one instance to another',
+    method: `iperf3 for ${CARRY_S} s, one connection, same network; beside two namespaces on a bridge without any rules.`,
+    columns: ['what', 'Gbit/s', 'to bare'],
+    rows: [
+      ['two instances', ours.toFixed(1), ratio(ours, bare)],
+      ['two namespaces on a bridge', bare.toFixed(1), ratio(1, 1)],
+    ],
+  }),
+);
 
-  const asked = KBITS.flatMap((kbit) => [
-    { kbit, what: 'upload', wanted: request(`up-${kbit}`, 'red', { quotas: { uploadSpeed: kbit } }) },
-    { kbit, what: 'download', wanted: request(`down-${kbit}`, 'red', { quotas: { downloadSpeed: kbit } }) },
-  ]);
-  const free = request('free', 'red');
-  await manager.start([free, ...asked.map(({ wanted }) => wanted)], signal);
-  const shaped: (string | number)[][] = [];
-  for (const { kbit, what, wanted } of asked) {
-    const itemId = wanted.info.ident.itemId;
-    const gbits =
-      what === 'upload'
-        ? await carried(idOf(wanted), idOf(free), host.ip('free'), SHAPED_S)
-        : await carried(idOf(free), idOf(wanted), host.ip(itemId), SHAPED_S);
-    const measured = (gbits * 1e6) / GOODPUT;
-    shaped.push([what, kbit, Math.round(measured), `${((measured / kbit - 1) * 100).toFixed(1)} %`]);
-  }
-  await manager.stop([free, ...asked.map(({ wanted }) => wanted)].map(idOf), signal);
-  console.log(
-    formatTable({
-      title: 'Speeds that items ask for',
-      method: `iperf3 for ${SHAPED_S} s, one connection; with the headers of each packet, as the kernel counts. Budget: within 10 %.`,
-      columns: ['direction', 'asked, kbit/s', 'measured', 'off by'],
-      rows: shaped,
-    }),
-  );
+const asked = KBITS.flatMap((kbit) => [
+  { kbit, what: 'upload', wanted: request(`up-${kbit}`, 'red', { quotas: { uploadSpeed: kbit } }) },
+  { kbit, what: 'download', wanted: request(`down-${kbit}`, 'red', { quotas: { downloadSpeed: kbit } }) },
+]);
+const free = request('free', 'red');
+await manager.start([free, ...asked.map(({ wanted }) => wanted)], signal);
+const shaped: (string | number)[][] = [];
+for (const { kbit, what, wanted } of asked) {
+  const itemId = wanted.info.ident.itemId;
+  const gbits =
+    what === 'upload'
+      ? await carried(idOf(wanted), idOf(free), host.ip('free'), SHAPED_S)
+      : await carried(idOf(free), idOf(wanted), host.ip(itemId), SHAPED_S);
+  const measured = (gbits * 1e6) / GOODPUT;
+  shaped.push([what, kbit, Math.round(measured), `${((measured / kbit - 1) * 100).toFixed(1)} %`]);
 }
+await manager.stop([free, ...asked.map(({ wanted }) => wanted)].map(idOf), signal);
+console.log(
+  formatTable({
+    title: 'Speeds that items ask for',
+    method: `iperf3 for ${SHAPED_S} s, one connection; with the headers of each packet, as the kernel counts. Budget: within 10 %.`,
+    columns: ['direction', 'asked, kbit/s', 'measured', 'off by'],
+    rows: shaped,
+  }),
+);
 host.remove();
