@@ -5,6 +5,7 @@ import type { Logger } from '../core/index.ts';
 import { ensureDirectory, writeFileAtomic } from '../storage/index.ts';
 import { BLOBS_PATH, blobListener } from './blobs/blob-server.ts';
 import { BlobVault } from './blobs/blob-vault.ts';
+import { blobDirectory, openBlobFiles } from './blobs/open-blob-files.ts';
 import type { CloudConfig } from './config.ts';
 import { DISCOVERY_PATH, discoveryListener } from './discovery.ts';
 import { Campaigns } from './domain/campaigns.ts';
@@ -49,8 +50,9 @@ export async function startCloud(config: CloudConfig, use: Use, logger: Logger):
   const operatorEnd = new Date(operator.validTo);
   stores.certificates.addOperator(fingerprintOf(operator.raw), operator.serialNumber, operatorEnd, now());
   if (!stores.users.find(FIRST_USER)) stores.users.put(FIRST_USER, 'oem', '', now());
+  const files = use('blob files', await openBlobFiles(config, logger));
   const vault = await BlobVault.open({
-    ...{ directory: join(workingDir, 'blobs'), items: stores.items, signer: authority.signer, now },
+    ...{ directory: blobDirectory(config), files, items: stores.items, signer: authority.signer, now, logger },
   });
 
   const blobs = use(

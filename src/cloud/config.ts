@@ -24,6 +24,27 @@ export const CloudConfig = z.object({
   plainBlobs: z.boolean().default(false),
   /** What units put in front of the name of a blob, when a proxy stands before the blob server; absent: its own address. */
   blobsUrl: z.url({ protocol: /^https?$/ }).optional(),
+  /**
+   * Keeps blobs in a bucket of an S3-compatible store instead of the working directory. Units get them from this cloud
+   * either way, unless `blobsUrl` leads elsewhere.
+   */
+  s3: z
+    .object({
+      /** Buckets are named in the path: `https://s3.example/<bucket>/…`. */
+      endpoint: z.url({ protocol: /^https?$/ }),
+      bucket: z.string().regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, 'expected the name of a bucket'),
+      /** Stands before the name of each object; a cloud shares it with nobody. */
+      prefix: z
+        .string()
+        .regex(/^(?:[A-Za-z0-9._-]+\/)*$/, 'expected nothing, or something like "aos/" or "fleets/north/"')
+        .default(''),
+      region: z.string().min(1).default('us-east-1'),
+      /** JSON file: `accessKeyId`, `secretAccessKey`, and `sessionToken` if there is one. */
+      credentialsFile: z.string().min(1),
+      /** Certificate authority of the store, PEM, when it is none of the system's. */
+      caFile: z.string().min(1).optional(),
+    })
+    .optional(),
   /** Owner of items whose publisher names none; instances of one owner share a network. */
   defaultOwner: z.string().min(1).max(64).default('default'),
   /** How long a message waits for its acknowledgement, and how often it is sent before it is given up. */

@@ -4,11 +4,13 @@ import { createReadStream, createWriteStream } from 'node:fs';
 import { mkdtemp, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { backup, DatabaseSync } from 'node:sqlite';
-import type { Writable } from 'node:stream';
+import type { Readable, Writable } from 'node:stream';
 import { finished, pipeline } from 'node:stream/promises';
 import { type Pack, pack } from 'tar-stream';
 import { AosError, asAosError, faultPoint } from '../../core/index.ts';
 import { syncDirectory } from '../../storage/index.ts';
+import type { BlobFiles } from '../blobs/blob-files.ts';
+import type { BlobRow } from '../store/items.ts';
 
 /** The last entry of a backup: what every other one must contain, as `sha256sum -c` reads it. */
 export const SUMS = 'SHA256SUMS';
@@ -26,14 +28,15 @@ export interface BackupSummary {
 
 interface Source {
   readonly name: string;
-  readonly path: string;
+  readonly size: number;
+  readonly read: () => Promise<Readable>;
 }
 
 /**
- * Writes the cloud in `workingDir` to the file `target`, which appears when it is complete. It holds the keys of the
- * authority: only its owner may read it. Throws `notFound` where no cloud is, `alreadyExist` when the file is there.
+ * Writes the cloud in `workingDir`, with its blobs wherever they lie, to the file `target`, which appears when it is
+ * complete. It holds the keys of the authority: only its owner may read it. Throws `notFound` where no cloud is, `alreadyExist` when the file is there.
  */
-export async function backUp(workingDir: string, target: string): Promise<BackupSummary> {
+export async function backUp(workingDir: string, blobs: BlobFiles, target: string): Promise<BackupSummary> {
   if (await exists(target)) throw new AosError('alreadyExist', `${target} is there already; choose another name`);
   if (!(await exists(join(workingDir, DATABASE)))) {
     throw new AosError('notFound', `there is no cloud in ${workingDir}: it has no ${DATABASE}`);
@@ -42,9 +45,9 @@ export async function backUp(workingDir: string, target: string): Promise<Backup
   try {
     for (let attempt = 1; ; attempt += 1) {
       try {
-        return await write(workingDir, temporary, target);
+        return await write(workingDir, blobs, temporary, target);
       } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || attempt === ATTEMPTS) throw error;
+        if (asAosError(error).code !== 'notFound' || attempt === ATTEMPTS) throw error;
       }
     }
   } catch (error) {
@@ -54,19 +57,18 @@ export async function backUp(workingDir: string, target: string): Promise<Backup
   }
 }
 
-async function write(workingDir: string, temporary: string, target: string): Promise<BackupSummary> {
+async function write(workingDir: string, blobs: BlobFiles, temporary: string, target: string): Promise<BackupSummary> {
   const copy = join(temporary, DATABASE);
   const archive = join(temporary, 'archive');
   await rm(copy, { force: true });
   await copyDatabase(join(workingDir, DATABASE), copy);
-  const sources: Source[] = [
-    { name: DATABASE, path: copy },
-    ...(await readdir(join(workingDir, PKI))).map((name) => ({
-      name: `${PKI}/${name}`,
-      path: join(workingDir, PKI, name),
-    })),
-    ...blobFiles(copy).map((name) => ({ name: `${BLOBS}/${name}`, path: join(workingDir, BLOBS, name) })),
-  ];
+  const sources: Source[] = [await fileSource(DATABASE, copy)];
+  for (const name of await readdir(join(workingDir, PKI))) {
+    sources.push(await fileSource(`${PKI}/${name}`, join(workingDir, PKI, name)));
+  }
+  for (const { file, fileBytes } of blobFiles(copy)) {
+    sources.push({ name: `${BLOBS}/${file}`, size: fileBytes, read: () => blobs.read(file, 0, fileBytes - 1) });
+  }
   const tar = pack();
   const output = createWriteStream(archive, { mode: 0o600 });
   const written = finished(tar.pipe(output));
@@ -76,8 +78,8 @@ async function write(workingDir: string, temporary: string, target: string): Pro
   try {
     const sums: string[] = [];
     for (const source of sources) {
-      const { size, sum } = await addFile(tar, source);
-      bytes += size;
+      const sum = await addFile(tar, source);
+      bytes += source.size;
       sums.push(`${sum}  ${source.name}\n`);
     }
     tar.entry({ name: SUMS, mode: 0o600 }, sums.join(''));
@@ -103,23 +105,30 @@ async function copyDatabase(from: string, to: string): Promise<void> {
   }
 }
 
-function blobFiles(path: string): string[] {
+async function fileSource(name: string, path: string): Promise<Source> {
+  const { size } = await stat(path);
+  return { name, size, read: async () => createReadStream(path) };
+}
+
+type BlobFile = Pick<BlobRow, 'file' | 'fileBytes'>;
+
+function blobFiles(path: string): BlobFile[] {
   const database = new DatabaseSync(path, { readOnly: true });
   try {
-    const rows = database.prepare('SELECT file FROM blobs ORDER BY file').all() as unknown as { file: string }[];
-    return rows.map(({ file }) => file);
+    return database.prepare('SELECT file, fileBytes FROM blobs ORDER BY file').all() as unknown as BlobFile[];
   } finally {
     database.close();
   }
 }
 
-async function addFile(tar: Pack, { name, path }: Source): Promise<{ size: number; sum: string }> {
-  const { size } = await stat(path);
+/** Answers its checksum. */
+async function addFile(tar: Pack, { name, size, read }: Source): Promise<string> {
+  const content = await read();
   const hash = createHash('sha256');
   // Made by another library than Node's streams, to the same pattern.
   const entry = tar.entry({ name, size, mode: 0o600 }) as unknown as Writable;
   await pipeline(
-    createReadStream(path),
+    content,
     async function* (source: AsyncIterable<Buffer>) {
       for await (const chunk of source) {
         hash.update(chunk);
@@ -128,7 +137,7 @@ async function addFile(tar: Pack, { name, path }: Source): Promise<{ size: numbe
     },
     entry,
   );
-  return { size, sum: hash.digest('hex') };
+  return hash.digest('hex');
 }
 
 async function syncFile(path: string): Promise<void> {

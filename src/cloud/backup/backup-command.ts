@@ -1,9 +1,10 @@
 /** `aos-cloud backup <file>` and `aos-cloud restore <file>`: instead of running the cloud. */
 import { Command } from 'commander';
-import { asAosError } from '../../core/index.ts';
+import { asAosError, silentLogger } from '../../core/index.ts';
 import { loadConfig } from '../../daemon/index.ts';
+import { openBlobFiles } from '../blobs/open-blob-files.ts';
 import { CloudConfig } from '../config.ts';
-import { backUp } from './back-up.ts';
+import { type BackupSummary, backUp } from './back-up.ts';
 import { restoreBackup } from './restore.ts';
 
 const SUMMARIES = {
@@ -23,13 +24,20 @@ export async function runBackupCommand(argv: readonly string[], defaultConfigPat
   try {
     const { value } = await loadConfig(CloudConfig, command.opts<{ config: string }>().config);
     const file = command.args[0]!;
-    const { files, bytes } = await (name === 'backup'
-      ? backUp(value.workingDir, file)
-      : restoreBackup(file, value.workingDir));
+    const { files, bytes } = await (name === 'backup' ? backUpAll(value, file) : restoreBackup(file, value.workingDir));
     process.stdout.write(`${name} of ${value.workingDir}: ${files} files, ${bytes} bytes\n`);
   } catch (error) {
     process.stderr.write(`aos-cloud: ${asAosError(error).message}\n`);
     process.exitCode = 1;
   }
   return true;
+}
+
+async function backUpAll(config: CloudConfig, target: string): Promise<BackupSummary> {
+  const blobs = await openBlobFiles(config, silentLogger);
+  try {
+    return await backUp(config.workingDir, blobs, target);
+  } finally {
+    blobs.stop();
+  }
 }

@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { DirectoryFiles } from '../blobs/directory-files.ts';
 import { TestCloud } from '../cloud-for-tests.ts';
 import { ScriptedUnit } from '../scripted-unit-for-tests.ts';
 import { backUp } from './back-up.ts';
@@ -27,13 +28,16 @@ afterAll(async () => {
   await rm(directory, { recursive: true, force: true });
 });
 
+const work = () => join(cloud.directory, 'work');
+const blobs = () => new DirectoryFiles(join(work(), 'blobs'));
+
 /** A place for a cloud. */
 const home = (name: string) => join(directory, name);
 
 describe('backup and restore', () => {
   test('a unit goes on at the restored cloud as if nothing had happened: same trust, same wishes, same blobs', async () => {
     await unit.comeOnline();
-    const summary = await backUp(join(cloud.directory, 'work'), archive);
+    const summary = await backUp(work(), blobs(), archive);
     expect(summary.files).toBeGreaterThan(8);
     expect((await stat(archive)).mode & 0o777).toBe(0o600);
     // What comes later is not in it.
@@ -81,14 +85,14 @@ describe('backup and restore', () => {
     await mkdir(home('full'));
     await writeFile(join(home('full'), 'precious'), '');
     await expect(restoreBackup(archive, home('full'))).rejects.toThrow(/is not empty/);
-    await expect(backUp(join(cloud.directory, 'work'), archive)).rejects.toThrow(/is there already/);
-    await expect(backUp(home('full'), home('other.tar'))).rejects.toThrow(/there is no cloud in/);
+    await expect(backUp(work(), blobs(), archive)).rejects.toThrow(/is there already/);
+    await expect(backUp(home('full'), blobs(), home('other.tar'))).rejects.toThrow(/there is no cloud in/);
   });
 
   test('a blob that an item loses meanwhile does not break the backup', async () => {
     await cloud.publish('short-lived', '1.0.0');
     const [summary] = await Promise.all([
-      backUp(join(cloud.directory, 'work'), home('meanwhile.tar')),
+      backUp(work(), blobs(), home('meanwhile.tar')),
       cloud.must('DELETE', '/api/items/short-lived/1.0.0'),
     ]);
     expect(summary.files).toBeGreaterThan(0);

@@ -7,14 +7,23 @@ import type { BlobVault } from './blob-vault.ts';
 import { parseByteRange } from './byte-range.ts';
 
 export const BLOBS_PATH = '/blobs';
+const RETRY_AFTER_S = 10;
 const FILE = /^\/blobs\/([0-9a-f-]{36})$/;
 
 export function blobListener(items: ItemStore, vault: BlobVault, logger: Logger): RequestListener {
   return (request, response) => {
     serve(items, vault, request, response).catch((error) => {
-      // The receiver went away, or the disk failed: the length of the answer tells the receiver either way.
-      logger.debug({ url: request.url, error: asAosError(error).message }, 'a download broke off');
-      response.destroy();
+      const { message } = asAosError(error);
+      if (response.headersSent) {
+        // The receiver went away, or the store failed: the length of the answer tells the receiver either way.
+        logger.debug({ url: request.url, error: message }, 'a download broke off');
+        response.destroy();
+        return;
+      }
+      logger.error({ url: request.url, error: message }, 'a blob cannot be read');
+      // Of the store itself a unit need not know; it comes again, or resumes.
+      response.writeHead(503, { 'Content-Type': 'text/plain', 'Retry-After': RETRY_AFTER_S });
+      response.end('the blob cannot be read now\n');
     });
   };
 }
@@ -59,11 +68,12 @@ async function send(
     return;
   }
   const { start, end } = range === 'whole' ? { start: 0, end: blob.fileBytes - 1 } : range;
+  const content = request.method === 'HEAD' ? undefined : await vault.read(blob.file, start, end);
   response.writeHead(range === 'whole' ? 200 : 206, {
     ...headers,
     'Content-Length': end - start + 1,
     ...(range !== 'whole' && { 'Content-Range': `bytes ${start}-${end}/${blob.fileBytes}` }),
   });
-  if (request.method === 'HEAD') response.end();
-  else await pipeline(vault.read(blob.file, start, end), response);
+  if (content) await pipeline(content, response);
+  else response.end();
 }

@@ -1,28 +1,33 @@
 /** Blobs as units download them: encrypted, each with its own key, and signed (spec/cloud-protocol.md 8.6, 9). */
 import { createCipheriv, createDecipheriv, createHash, createSign, randomBytes, randomUUID } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { open, readdir, rename, rm } from 'node:fs/promises';
+import { open, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
-import { AosError, asAosError, type Digest, faultPoint, parseDigest } from '../../core/index.ts';
+import { AosError, asAosError, type Digest, faultPoint, type Logger, parseDigest } from '../../core/index.ts';
 import type { BlobInfo } from '../../protocol/index.ts';
-import { ensureDirectory, syncDirectory } from '../../storage/index.ts';
+import { ensureDirectory } from '../../storage/index.ts';
 import type { BlobSigner } from '../pki/authority.ts';
 import type { BlobRow, ItemStore } from '../store/items.ts';
+import type { BlobFiles } from './blob-files.ts';
 
 const CIPHER = 'aes-256-cbc';
 export const BLOCK_ALGORITHM = 'AES256/CBC/PKCS7PADDING';
 export const SIGNATURE_ALGORITHM = 'RSA/SHA256/PKCS1v1_5';
 const FILE_MODE = 0o444;
+/** Of a file that is being made. */
+const UNFINISHED = '.part';
 
 export interface VaultOptions {
+  /** Where files are made; and where those of a cloud lie that has no other store. */
   readonly directory: string;
+  readonly files: BlobFiles;
   readonly items: ItemStore;
   readonly signer: BlobSigner;
   readonly now: () => Date;
+  readonly logger: Logger;
 }
 
-/** Encrypted files in one directory, named at random; the database says what each of them is. */
+/** Encrypted files, named at random; the database says what each of them is. */
 export class BlobVault {
   readonly #options: VaultOptions;
 
@@ -30,14 +35,17 @@ export class BlobVault {
     this.#options = options;
   }
 
-  /** Removes what interrupted uploads have left. */
+  /** Removes what interrupted uploads and removals have left. */
   static async open(options: VaultOptions): Promise<BlobVault> {
-    const { directory, items, signer } = options;
+    const { directory, files, items, signer } = options;
     await ensureDirectory(directory, 0o700);
     const known = new Set(items.blobFiles());
-    for (const name of await readdir(directory)) {
-      if (!known.has(name)) await rm(join(directory, name), { force: true });
-    }
+    const names = await readdir(directory);
+    for (const name of names) if (!known.has(name)) await rm(join(directory, name), { force: true });
+    await files.adopt(
+      directory,
+      names.filter((name) => known.has(name)),
+    );
     items.addChain({
       name: signer.chainName,
       certificates: signer.certificates.map(({ fingerprint, der }) => ({
@@ -45,11 +53,9 @@ export class BlobVault {
         certificate: der.toString('base64'),
       })),
     });
-    return new BlobVault(options);
-  }
-
-  path(file: string): string {
-    return join(this.#options.directory, file);
+    const vault = new BlobVault(options);
+    await vault.remove(items.leftoverFiles());
+    return vault;
   }
 
   /**
@@ -57,10 +63,27 @@ export class BlobVault {
    * `invalidChecksum`, and stores nothing, when it is not the content of the digest.
    */
   async put(digest: Digest, source: AsyncIterable<Uint8Array>): Promise<void> {
-    const { directory, items, signer, now } = this.#options;
+    const { directory, files, items } = this.#options;
     const wanted = `sha256:${parseDigest(digest).hex}`;
     const file = randomUUID();
-    const temporary = this.path(`${file}.part`);
+    const path = join(directory, `${file}${UNFINISHED}`);
+    try {
+      const blob = await this.#make(wanted, file, path, source);
+      faultPoint('cloud.blob.written');
+      items.expectFile(file);
+      await files.put(file, path);
+      if (!items.addBlob(blob)) await this.remove([file]);
+    } catch (error) {
+      if (items.isExpected(file)) await this.remove([file]);
+      throw asAosError(error, `cannot store blob ${wanted}`);
+    } finally {
+      await rm(path, { force: true });
+    }
+  }
+
+  /** Writes the encrypted file, and signs its content. */
+  async #make(wanted: Digest, file: string, path: string, source: AsyncIterable<Uint8Array>): Promise<BlobRow> {
+    const { signer, now } = this.#options;
     const key = randomBytes(32);
     const iv = randomBytes(16);
     const plainHash = createHash('sha256');
@@ -69,43 +92,33 @@ export class BlobVault {
     const cipher = createCipheriv(CIPHER, key, iv);
     let sizeBytes = 0;
     let fileBytes = 0;
+    const handle = await open(path, 'wx', FILE_MODE);
     try {
-      const handle = await open(temporary, 'wx', FILE_MODE);
-      try {
-        const write = async (bytes: Buffer) => {
-          fileHash.update(bytes);
-          fileBytes += bytes.length;
-          await handle.appendFile(bytes);
-        };
-        for await (const chunk of source) {
-          plainHash.update(chunk);
-          signature.update(chunk);
-          sizeBytes += chunk.byteLength;
-          await write(cipher.update(chunk));
-        }
-        await write(cipher.final());
-        const found = `sha256:${plainHash.digest('hex')}`;
-        if (found !== wanted) throw new AosError('invalidChecksum', `the content is ${found}, expected ${wanted}`);
-        await handle.sync();
-      } finally {
-        await handle.close();
+      const write = async (bytes: Buffer) => {
+        fileHash.update(bytes);
+        fileBytes += bytes.length;
+        await handle.appendFile(bytes);
+      };
+      for await (const chunk of source) {
+        plainHash.update(chunk);
+        signature.update(chunk);
+        sizeBytes += chunk.byteLength;
+        await write(cipher.update(chunk));
       }
-      faultPoint('cloud.blob.written');
-      await rename(temporary, this.path(file));
-      await syncDirectory(directory);
-      faultPoint('cloud.blob.renamed');
-    } catch (error) {
-      await rm(temporary, { force: true });
-      throw asAosError(error, `cannot store blob ${wanted}`);
+      await write(cipher.final());
+      const found = `sha256:${plainHash.digest('hex')}`;
+      if (found !== wanted) throw new AosError('invalidChecksum', `the content is ${found}, expected ${wanted}`);
+      await handle.sync();
+    } finally {
+      await handle.close();
     }
-    const added = items.addBlob({
+    return {
       ...{ digest: wanted, sizeBytes, file, fileBytes, key, iv },
       fileSha3: fileHash.digest('hex'),
       signature: signature.sign(signer.key),
       chainName: signer.chainName,
       signedAt: now().toISOString(),
-    });
-    if (!added) await rm(this.path(file), { force: true });
+    };
   }
 
   /** A small document in plain. Throws `notFound`, and `outOfRange` when it is larger than `maxBytes`. */
@@ -117,20 +130,30 @@ export class BlobVault {
     }
     const decipher = createDecipheriv(CIPHER, blob.key, blob.iv);
     const pieces: Buffer[] = [];
-    for await (const chunk of createReadStream(this.path(blob.file)) as AsyncIterable<Buffer>) {
-      pieces.push(decipher.update(chunk));
-    }
+    const content = await this.read(blob.file, 0, blob.fileBytes - 1);
+    for await (const chunk of content as AsyncIterable<Buffer>) pieces.push(decipher.update(chunk));
     return Buffer.concat([...pieces, decipher.final()]).toString('utf8');
   }
 
-  /** Removes files that the database does not know any more; what is left over goes with the next start. */
-  async remove(files: readonly string[]): Promise<void> {
-    for (const file of files) await rm(this.path(file), { force: true });
+  /**
+   * Removes files that the database does not know any more. One that cannot be removed now goes with the next start:
+   * the database remembers it.
+   */
+  async remove(names: readonly string[]): Promise<void> {
+    const { files, items, logger } = this.#options;
+    for (const name of names) {
+      try {
+        await files.remove(name);
+        items.forgetFile(name);
+      } catch (error) {
+        logger.warn({ file: name, error: asAosError(error).message }, 'the file of a blob could not be removed');
+      }
+    }
   }
 
-  /** The encrypted file from `start` to `end`, both included. */
-  read(file: string, start: number, end: number): Readable {
-    return createReadStream(this.path(file), { start, end });
+  /** The encrypted file from `start` to `end`, both included. Throws what its store throws. */
+  read(file: string, start: number, end: number): Promise<Readable> {
+    return this.#options.files.read(file, start, end);
   }
 }
 

@@ -81,10 +81,11 @@ export async function writeBundle(bundle: PlannedBundle, vault: BlobVault, targe
 }
 
 async function addBlob(tar: Pack, { digest, file, fileBytes }: BlobRow, vault: BlobVault): Promise<void> {
+  const content = await vault.read(file, 0, fileBytes - 1);
   const name = `${BUNDLE_ENTRIES.blobs}${parseDigest(digest).hex}`;
   // Made by another library than Node's streams, to the same pattern.
   const entry = tar.entry({ name, size: fileBytes, mode: 0o600 }) as unknown as Writable;
-  await pipeline(vault.read(file, 0, fileBytes - 1), entry);
+  await pipeline(content, entry);
 }
 
 /** `data` of the message as it would stand on the wire. */

@@ -155,9 +155,11 @@ export class ItemStore {
           `DELETE FROM blobs WHERE digest = ? AND NOT EXISTS (SELECT 1 FROM itemBlobs WHERE itemBlobs.digest = blobs.digest)
            RETURNING file`,
         );
-        return digests.flatMap(({ digest }) =>
+        const files = digests.flatMap(({ digest }) =>
           (removed.all(digest) as unknown as { file: string }[]).map(({ file }) => file),
         );
+        for (const file of files) this.expectFile(file);
+        return files;
       },
       'cloud.item-removal',
     );
@@ -176,16 +178,39 @@ export class ItemStore {
     return rows.map((row) => row.file);
   }
 
-  /** False when another upload of the same content was faster. */
+  /** There will be, or still is, a file that no blob knows; until it is that of a blob, or is forgotten. */
+  expectFile(file: string): void {
+    this.#database.prepare('INSERT OR IGNORE INTO leftoverFiles (file) VALUES (?)').run(file);
+  }
+
+  isExpected(file: string): boolean {
+    return this.#database.prepare('SELECT 1 FROM leftoverFiles WHERE file = ?').get(file) !== undefined;
+  }
+
+  /** The file is gone. */
+  forgetFile(file: string): void {
+    this.#database.prepare('DELETE FROM leftoverFiles WHERE file = ?').run(file);
+  }
+
+  /** Files that no blob knows. */
+  leftoverFiles(): string[] {
+    const rows = this.#database.prepare('SELECT file FROM leftoverFiles').all() as unknown as { file: string }[];
+    return rows.map((row) => row.file);
+  }
+
+  /** False when another upload of the same content was faster; then the file is of no use. */
   addBlob(blob: BlobRow): boolean {
     const { digest, sizeBytes, file, fileBytes, fileSha3, key, iv, signature, chainName, signedAt } = blob;
-    const { changes } = this.#database
-      .prepare(
-        `INSERT OR IGNORE INTO blobs (digest, sizeBytes, file, fileBytes, fileSha3, key, iv, signature, chainName, signedAt)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-      )
-      .run(digest, sizeBytes, file, fileBytes, fileSha3, key, iv, signature, chainName, signedAt);
-    return changes > 0;
+    return transaction(this.#database, () => {
+      const { changes } = this.#database
+        .prepare(
+          `INSERT OR IGNORE INTO blobs (digest, sizeBytes, file, fileBytes, fileSha3, key, iv, signature, chainName, signedAt)
+           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+        )
+        .run(digest, sizeBytes, file, fileBytes, fileSha3, key, iv, signature, chainName, signedAt);
+      if (changes > 0) this.forgetFile(file);
+      return changes > 0;
+    });
   }
 
   /** A blob that belongs to one of the items, in whatever version. */

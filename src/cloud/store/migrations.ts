@@ -305,4 +305,10 @@ export const MIGRATIONS: readonly Migration[] = [
     why TEXT NOT NULL
   ) STRICT;
   `,
+  `
+  -- Files of blobs that are on their way in or out: what is here after a crash is removed.
+  CREATE TABLE leftoverFiles (
+    file TEXT PRIMARY KEY
+  ) STRICT, WITHOUT ROWID;
+  `,
 ];
