@@ -6,14 +6,20 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, relative } from 'node:path';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { type CapabilityGroup, parseCapabilities, renderMarkdown, rollUp } from './capability-report.ts';
-import { readTestRun, type TestRun } from './test-results.ts';
+import {
+  type CapabilityGroup,
+  namedFromCheckout,
+  parseCapabilities,
+  renderMarkdown,
+  rollUp,
+} from './capability-report.ts';
+import { readTestRun, type TestResult } from './test-results.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 
-function runAllTests(): TestRun {
+function runAllTests(): TestResult[] {
   const directory = mkdtempSync(join(tmpdir(), 'aos-capabilities-'));
   try {
     const report = join(directory, 'report.json');
@@ -22,7 +28,7 @@ function runAllTests(): TestRun {
       ['run', '--reporter=default', '--reporter=json', `--outputFile=${report}`],
       { cwd: ROOT, stdio: ['ignore', 'inherit', 'inherit'] },
     );
-    return readTestRun(report);
+    return testsOf(report);
   } finally {
     rmSync(directory, { recursive: true });
   }
@@ -40,14 +46,18 @@ function summarize(groups: readonly CapabilityGroup[]): void {
 
 const LAST = ['test-results.json', 'test-results-vm.json'].map((name) => join(ROOT, 'build', name));
 
-function readReports(paths: readonly string[]): TestRun {
+function readReports(paths: readonly string[]): TestResult[] {
   const missing = paths.find((path) => !existsSync(path));
   if (missing !== undefined) {
     console.error(`there is no report ${missing}; ./dev test --all writes it`);
     process.exit(2);
   }
-  const runs = paths.map(readTestRun);
-  return { tests: runs.flatMap((run) => run.tests), brokenFiles: runs.flatMap((run) => run.brokenFiles) };
+  return paths.flatMap(testsOf);
+}
+
+/** Each report may come from another checkout. */
+function testsOf(report: string): TestResult[] {
+  return namedFromCheckout(readTestRun(report).tests, (name) => existsSync(join(ROOT, name)));
 }
 
 const { values } = parseArgs({
@@ -55,8 +65,7 @@ const { values } = parseArgs({
 });
 const reports = values.last ? LAST : values.report;
 const known = parseCapabilities(readFileSync(join(import.meta.dirname, 'capabilities.txt'), 'utf8'));
-const run = reports === undefined ? runAllTests() : readReports(reports);
-const tests = run.tests.map((test) => ({ ...test, file: relative(ROOT, test.file) }));
+const tests = reports === undefined ? runAllTests() : readReports(reports);
 const { groups, unknownIds } = rollUp(known, tests);
 summarize(groups);
 for (const id of unknownIds) console.error(`a test names ${id}, which is not in scripts/capabilities.txt`);

@@ -1,5 +1,5 @@
-import { expect, test } from 'vitest';
-import { parseCapabilities, renderMarkdown, rollUp } from './capability-report.ts';
+import { describe, expect, test } from 'vitest';
+import { namedFromCheckout, parseCapabilities, renderMarkdown, rollUp } from './capability-report.ts';
 import type { TestResult } from './test-results.ts';
 
 const LIST = '# Link\nCM-01 Finds the cloud\nCM-02 Takes the | URL\n\n# Node\nSM-01 Registers\nSM-02 Starts\n';
@@ -29,4 +29,30 @@ test('the page counts what is proven and keeps its tables whole', () => {
   const page = renderMarkdown(groups);
   expect(page).toContain('1 of 4 are proven.');
   expect(page).toContain('| CM-02 | Takes the \\| URL | yes | `src/a.test.ts` |');
+});
+
+describe('files are named from the checkout that the report was made in', () => {
+  const here = new Set(['src/a.test.ts', 'src/b.test.ts', 'test/e2e/b.test.ts', 'b.test.ts']);
+  const named = (...files: readonly string[]) =>
+    namedFromCheckout(
+      files.map((file): TestResult => ({ file, title: '[CM-01] it is', status: 'passed' })),
+      (name) => here.has(name),
+    ).map(({ file }) => file);
+
+  test.each(['/home/me/aoscore/', '/tmp/ci/work/main/', '/src/', '/'])('%s', (root) => {
+    expect(named(`${root}src/a.test.ts`, `${root}test/e2e/b.test.ts`)).toEqual(['src/a.test.ts', 'test/e2e/b.test.ts']);
+  });
+
+  test('also one that is not here any more', () => {
+    expect(named('/ci/main/src/a.test.ts', '/ci/main/src/gone.test.ts', '/ci/main/src/b.test.ts')).toEqual([
+      'src/a.test.ts',
+      'src/gone.test.ts',
+      'src/b.test.ts',
+    ]);
+  });
+
+  test('one of which nothing is here keeps its names', () => {
+    expect(named('/other/x.test.ts')).toEqual(['/other/x.test.ts']);
+    expect(named()).toEqual([]);
+  });
 });

@@ -58,6 +58,31 @@ export function rollUp(
   return { groups, unknownIds: [...testsById.keys()].filter((id) => !knownIds.has(id)).sort() };
 }
 
+/**
+ * The same tests with their files named from the checkout that the report was made in, which need not be this one: it is
+ * the directory from which most of the names lead to a file here (`isHere` is asked with names such as `src/a.test.ts`).
+ */
+export function namedFromCheckout(tests: readonly TestResult[], isHere: (name: string) => boolean): TestResult[] {
+  const votes = new Map<string, number>();
+  for (const file of new Set(tests.map((test) => test.file))) {
+    const root = rootOf(file, isHere);
+    if (root !== undefined) votes.set(root, (votes.get(root) ?? 0) + 1);
+  }
+  const [root] = [...votes].reduce((best, vote) => (vote[1] > best[1] ? vote : best), ['', 0]);
+  return tests.map((test) => ({
+    ...test,
+    file: test.file.startsWith(root) ? test.file.slice(root.length) : test.file,
+  }));
+}
+
+/** What stands before the longest end of a path that is a file here, with its slash. */
+function rootOf(file: string, isHere: (name: string) => boolean): string | undefined {
+  for (let slash = file.indexOf('/'); slash >= 0; slash = file.indexOf('/', slash + 1)) {
+    if (isHere(file.slice(slash + 1))) return file.slice(0, slash + 1);
+  }
+  return undefined;
+}
+
 const MARKS: Readonly<Record<ProvenCapability['state'], string>> = { proven: 'yes', failing: 'FAILING', open: '' };
 
 /** The page for people: one table per group. */
