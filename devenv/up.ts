@@ -13,8 +13,6 @@ const DEPLOYED_SAMPLES = ['mosquitto', 'mosquitto-client'];
 const ACTIVE_WITHIN_S = 120;
 const READY_TIMEOUT_MS = 60_000;
 const LOOK_AGAIN_MS = 100;
-const DEPLOY_TRIES = 4;
-const DEPLOY_PAUSE_MS = 3000;
 
 const say = (text: string) => console.log(`• ${text}`);
 
@@ -49,29 +47,16 @@ async function provision(layout: EnvironmentLayout, unit: Unit): Promise<void> {
   }
 }
 
-/**
- * Until the node has joined its unit again, and what ran before is not without a place any more: a deployment in between
- * would be told of a failure that is over in a moment. What stays failed is told by the deployment.
- */
-async function untilWhole(unit: Unit): Promise<void> {
+/** Until the node has joined its unit again: before that what ran is without a place, and each deployment fails. */
+async function untilJoined(unit: Unit): Promise<void> {
   const deadline = performance.now() + READY_TIMEOUT_MS;
   while (performance.now() < deadline) {
+    // Right after its start the CM may not answer yet.
     const report = await unit.status().catch(() => undefined);
-    const isThere = report?.nodes.some(({ connected, runtimes }) => connected && runtimes.length > 0);
-    if (isThere && report?.cloud.state === 'connected' && report.instances.every(({ state }) => state !== 'failed'))
-      return;
+    if (report?.cloud.state === 'connected' && report.nodes.some(({ connected }) => connected)) return;
     await sleep(LOOK_AGAIN_MS);
   }
-}
-
-/** The cloud may still hold what the unit said while it started: that it has no node. Then it is asked again. */
-async function deploy(layout: EnvironmentLayout, id: string, version: string): Promise<void> {
-  const words = ['deploy', id, '--version', version, '--wait', String(ACTIVE_WITHIN_S)];
-  for (let tries = 1; tries < DEPLOY_TRIES; tries += 1) {
-    if ((await aosctl(layout, words)) === 0) return;
-    await sleep(DEPLOY_PAUSE_MS);
-  }
-  await must(layout, ...words);
+  throw new Error(`the node did not join its unit within ${READY_TIMEOUT_MS / 1000} s`);
 }
 
 async function deploySamples(layout: EnvironmentLayout, samples: readonly Sample[]): Promise<void> {
@@ -85,7 +70,7 @@ async function deploySamples(layout: EnvironmentLayout, samples: readonly Sample
   }
   for (const { id, version } of samples.filter((sample) => DEPLOYED_SAMPLES.includes(sample.id))) {
     say(`deploying ${id} ${version}`);
-    await deploy(layout, id, version);
+    await must(layout, 'deploy', id, '--version', version, '--wait', String(ACTIVE_WITHIN_S));
   }
 }
 
@@ -133,7 +118,7 @@ async function up(layout: EnvironmentLayout, stopped: AbortSignal): Promise<void
     await step(writeProfile(layout, cloud, unit));
     if (!unit.supervisor.provisioned) await step(provision(layout, unit));
     const samples = await step(buildSamples(layout.images, say));
-    await step(untilWhole(unit));
+    await step(untilJoined(unit));
     await step(deploySamples(layout, samples));
     await step(must(layout, 'status'));
     tell(cloud, unit);

@@ -102,8 +102,12 @@ const ROWS: Readonly<Record<string, Row>> = {
     ],
   },
   update: { args: [], asks: 'cm' },
-  'update start': { args: [], asks: 'cm' },
-  'update lock': { args: ['--owner', 'me', '--reason', 'driving', '--for', '1h'], asks: 'cm' },
+  'update start': { args: ['sota'], asks: 'cm' },
+  'update lock': {
+    args: ['--owner', 'me', '--reason', 'driving', '--for', '1h'],
+    asks: 'cm',
+    wrong: [[['--for', 'soon'], /Expected a span of time such as 30m/]],
+  },
   'update unlock': { args: ['--owner', 'me'], asks: 'cm' },
   doctor: { args: [], asks: 'all' },
   'config check': { args: ['GOOD-CONFIG', '--kind', 'item'], asks: 'nothing', wrong: [[['--kind', 'car'], KIND]] },
@@ -149,6 +153,9 @@ const ROWS: Readonly<Record<string, Row>> = {
   'user remove': { args: ['bob'], asks: 'cloud' },
   verify: { args: ['web', '--version', '1.0.0'], asks: 'cloud' },
 };
+
+/** Credentials that can be read. */
+const MINE = ['--cert', 'expired.pem', '--key', 'expired-key.pem'];
 
 const rows = Object.entries(ROWS);
 const asking = (...kinds: readonly Asks[]) => rows.filter(([, { asks }]) => kinds.includes(asks));
@@ -202,8 +209,9 @@ afterAll(async () => {
 });
 
 const at = (name: string): string => join(directory, name);
-/** Words in capitals are files of this test. */
-const inPlace = (args: readonly string[]) => args.map((arg) => (/^[A-Z][A-Z-]+$/.test(arg) ? at(arg) : arg));
+/** Words in capitals and names of certificates are files of this test. */
+const inPlace = (args: readonly string[]) =>
+  args.map((arg) => (/^([A-Z][A-Z-]+|[a-z-]+\.pem)$/.test(arg) ? at(arg) : arg));
 
 async function run(args: readonly string[], signal = never): Promise<Said> {
   let [stdout, stderr] = ['', ''];
@@ -303,9 +311,37 @@ describe('arguments', () => {
     [['--cloud', 'https://x', '--cert', 'GOOD-CONFIG'], /cannot be read|no key is named|PEM/],
     [['--profile', '/no/such/profile'], /the profile \/no\/such\/profile does not exist/],
     [['--profile', 'NOT-JSON'], /is not JSON/],
+    [['--profile', 'EMPTY'], /cannot read the profile .*EMPTY/],
+    [['--unit', ''], /--unit is empty: name what is meant, or leave it out/],
+    [['--cloud', 'https://[x', ...MINE], /"https:\/\/\[x" is no address of a cloud: expected https:\/\/host:10000/],
+    [['--cloud', 'http://x', ...MINE], /"http:\/\/x" is no address of a cloud/],
+    [['--cloud', 'x', '--cert', 'NOT-JSON', '--key', 'NOT-JSON'], /NOT-JSON holds no certificate \(PEM\)/],
+    [
+      ['--cloud', 'x', '--cert', 'expired.pem', '--key', 'NOT-JSON'],
+      /expired\.pem with the key .*NOT-JSON cannot be used/,
+    ],
+    [['--cloud', 'x', '--p12', 'NOT-JSON'], /NOT-JSON cannot be used/],
+    [['--cloud', 'x', ...MINE, '--ca', 'NOT-JSON'], /the CA file .*NOT-JSON holds no certificate/],
+    [['--cloud', 'x', ...MINE, '--ca', '/no/root.pem'], /cannot read the CA file \/no\/root\.pem/],
   ])('what is said of the cloud: %j', async (options, words) => {
     const said = await run([...options, 'units']);
     expect(said).toMatchObject({ code: EXIT.usage, stderr: expect.stringMatching(words) });
+  });
+
+  test.each(['', 'host:99999', 'https://host', 'two words'])(
+    'an address of a unit that is none: "%s"',
+    async (address) => {
+      const said = await run([...atCloud(), 'provision', address]);
+      expect(said).toMatchObject({
+        code: EXIT.usage,
+        stderr: expect.stringMatching(/is no address: expected host or host:port/),
+      });
+    },
+  );
+
+  test('update start of something else than services and components', async () => {
+    const said = await run(['update', 'start', 'firmware']);
+    expect(said).toMatchObject({ code: EXIT.usage, stderr: expect.stringMatching(KIND) });
   });
 
   test.each(

@@ -5,6 +5,7 @@ import type { IncomingMessage } from 'node:http';
 import { Agent, type RequestOptions, request } from 'node:https';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { createSecureContext, type SecureContext, type SecureContextOptions } from 'node:tls';
 import { AosError, asAosError, isObject, parseJson } from '../core/index.ts';
 import { UNREACHABLE } from './exit-codes.ts';
 import type { Profile } from './profile.ts';
@@ -47,9 +48,33 @@ function read(path: string | undefined, what: string): Buffer | undefined {
   }
 }
 
-/** The host that an operator certificate belongs to: its organisation (spec/provisioning.md 7). */
-function organisationOf(certificate: Buffer): string | undefined {
-  return /^O=(.+)$/m.exec(new X509Certificate(certificate).subject)?.[1];
+/** The certificate in a file, the first of several. Throws `invalidArgument` naming the file. */
+function certificateIn(content: Buffer, what: string, path: string): X509Certificate {
+  try {
+    return new X509Certificate(content);
+  } catch (error) {
+    throw new AosError('invalidArgument', `${what} ${path} holds no certificate (PEM)`, { cause: error });
+  }
+}
+
+/** The address of a cloud: `host`, `host:port` or `https://host:port`. Throws `invalidArgument` naming it. */
+function addressOf(host: string): URL {
+  const text = host.includes('://') ? host : `https://${host}`;
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url?.protocol !== 'https:') {
+    throw new AosError('invalidArgument', `"${host}" is no address of a cloud: expected https://host:${DEFAULT_PORT}`);
+  }
+  if (url.port === '') url.port = String(DEFAULT_PORT);
+  return url;
+}
+
+/** Credentials that fit together. Throws `invalidArgument` naming the files. */
+function secure(options: SecureContextOptions, files: string): SecureContext {
+  try {
+    return createSecureContext(options);
+  } catch (error) {
+    throw new AosError('invalidArgument', `${files} cannot be used: ${(error as Error).message}`, { cause: error });
+  }
 }
 
 export class CloudClient {
@@ -68,29 +93,32 @@ export class CloudClient {
       throw new AosError('invalidArgument', `no key is named for the certificate ${profile.cert}: give --key`);
     }
     const certificate = read(profile.cert, 'the operator certificate');
-    const host = profile.cloud ?? (certificate && organisationOf(certificate));
+    const parsed = certificate && certificateIn(certificate, 'the operator certificate', profile.cert!);
+    // An operator certificate belongs to the host that is its organisation (spec/provisioning.md 7).
+    const host = profile.cloud ?? /^O=(.+)$/m.exec(parsed?.subject ?? '')?.[1];
     if (host === undefined) {
       throw new AosError(
         'invalidArgument',
         'no cloud is named: give --cloud https://host:10000, or a profile with "cloud"',
       );
     }
-    this.#base = new URL(host.includes('://') ? host : `https://${host}`);
-    if (this.#base.port === '') this.#base.port = String(DEFAULT_PORT);
+    this.#base = addressOf(host);
     if (certificate === undefined && profile.p12 === undefined) {
       throw new AosError(
         'invalidArgument',
         'no operator certificate is named: give --cert and --key, or --p12, or a profile',
       );
     }
-    this.#validity = certificate && { path: profile.cert!, until: new X509Certificate(certificate).validToDate };
-    this.#agent = new Agent({
-      keepAlive: true,
-      ca: read(profile.ca, 'the CA file'),
+    this.#validity = parsed && { path: profile.cert!, until: parsed.validToDate };
+    const ca = read(profile.ca, 'the CA file');
+    if (ca !== undefined) certificateIn(ca, 'the CA file', profile.ca!);
+    const own = {
       cert: certificate,
       key: read(profile.key, 'the operator key'),
       pfx: read(profile.p12, 'the PKCS#12 file'),
-    });
+    };
+    const files = profile.p12 ?? `the operator certificate ${profile.cert} with the key ${profile.key}`;
+    this.#agent = new Agent({ keepAlive: true, secureContext: secure({ ca, ...own }, files) });
   }
 
   get url(): string {
@@ -128,10 +156,10 @@ export class CloudClient {
 
   /** Server-sent events until the signal aborts or the server ends the stream. */
   async *events(path: string, signal: AbortSignal): AsyncGenerator<ServerEvent> {
-    const response = await this.#send('GET', path, undefined, { accept: 'text/event-stream', signal });
-    response.setEncoding('utf8');
     let buffered = '';
     try {
+      const response = await this.#send('GET', path, undefined, { accept: 'text/event-stream', signal });
+      response.setEncoding('utf8');
       for await (const chunk of response as AsyncIterable<string>) {
         buffered += chunk;
         for (let end = buffered.indexOf('\n\n'); end >= 0; end = buffered.indexOf('\n\n')) {

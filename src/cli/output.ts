@@ -51,6 +51,9 @@ export function showState(word: string, { style }: Look): string {
   return tone === undefined ? word : style[tone](word);
 }
 
+/** Since when a state is as it is; nothing where it was never another: the beginning of time says so. */
+export const sinceOf = (time: string): string => (Date.parse(time) === 0 ? '' : ` since ${time}`);
+
 /** The last column may be cut so much, to fit a terminal. */
 const LEAST_LAST_COLUMN = 12;
 const GAP = 2;

@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import * as z from 'zod';
-import { AosError, asAosError, parseJson, readDocument } from '../core/index.ts';
+import { AosError, parseJson, readDocument } from '../core/index.ts';
 
 const Profile = z.object({
   /** `https://host:10000`. */
@@ -48,7 +48,9 @@ export function loadProfile(named: string | undefined): Profile {
   try {
     text = readFileSync(path, 'utf8');
   } catch (error) {
-    throw asAosError(error, `cannot read the profile ${path}`);
+    throw new AosError('invalidArgument', `cannot read the profile ${path}: ${(error as Error).message}`, {
+      cause: error,
+    });
   }
   const profile: Profile = readDocument(Profile, parseJson(text, path), { what: path }).value;
   for (const name of FILES) {
@@ -58,8 +60,12 @@ export function loadProfile(named: string | undefined): Profile {
   return profile;
 }
 
-/** Options of the command line win over the profile. */
+/** Options of the command line win over the profile. Throws `invalidArgument` naming one that is empty. */
 export function mergeProfile(profile: Profile, options: Profile): Profile {
   const given = Object.entries(options).filter(([, value]) => value !== undefined);
+  const empty = given.find(([, value]) => value === '');
+  if (empty) {
+    throw new AosError('invalidArgument', `--${empty[0]} is empty: name what is meant, or leave it out`);
+  }
   return { ...profile, ...Object.fromEntries(given) };
 }

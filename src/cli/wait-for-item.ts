@@ -1,6 +1,6 @@
 /** Deployments at the cloud, and waiting until a unit has made them true. */
 import { AosError } from '../core/index.ts';
-import { type CloudUnit, instancesOf } from './cloud-views.ts';
+import { type CloudUnit, instancesOf, itemsOf } from './cloud-views.ts';
 import type { Context } from './context.ts';
 import { followUnit } from './follow-unit.ts';
 
@@ -16,14 +16,16 @@ export interface Deployment {
 export const deploymentPath = (unit: string, itemId: string) =>
   `/api/units/${encodeURIComponent(unit)}/deployments/${encodeURIComponent(itemId)}`;
 
-/** Waits until the unit reports what was asked for, or reports that it failed. */
+/** Waits until the unit reports what was asked for, or reports that it failed: so long since `startedMs`. */
 export async function waitUntil(
   context: Context,
   seconds: number,
   what: string,
   isDone: (unit: CloudUnit) => boolean,
+  startedMs = performance.now(),
 ): Promise<void> {
-  const done = await followUnit(context, seconds * 1000, (unit) => {
+  const leftMs = Math.max(0, Math.round(seconds * 1000 - (performance.now() - startedMs)));
+  const done = await followUnit(context, leftMs, (unit) => {
     context.output.progress(`${what}: ${stateOf(unit)}`);
     return isDone(unit);
   });
@@ -44,42 +46,84 @@ function stateOf(unit: CloudUnit): string {
   return moving.length === 0 ? 'the unit is being told' : [...new Set(moving)].join(', ');
 }
 
-/** Waits until a deployment runs as it is wanted. */
+/**
+ * Failures of an item and its instances, in words, by what they are about. A unit tells what has changed some seconds
+ * later, and a cloud holds what was true when it was last told.
+ */
+export type Failures = Map<string, string>;
+
+/** What is wrong with an item before a deployment changes it. Such a failure does not end the wait for it at once. */
+export async function failuresBefore(context: Context, itemId: string): Promise<Failures> {
+  return failuresOf(await context.cloud.get<CloudUnit>(`/api/units/${encodeURIComponent(context.unit)}`), itemId);
+}
+
+/** How long the unit has to take back a failure that is older than the deployment. */
+const OLD_FAILURE_S = 30;
+
+/** Waits until a deployment runs as it is wanted. A failure that was there `before` counts when it stays. */
 export async function waitUntilActive(
   context: Context,
   seconds: number,
   { itemId, version, numInstances }: Pick<Deployment, 'itemId' | 'version' | 'numInstances'>,
+  before: Failures = new Map(),
+  oldFailureSeconds = OLD_FAILURE_S,
 ): Promise<void> {
   // 0 of a component means one on each runtime that fits: at least one is waited for.
   const count = Math.max(1, numInstances);
   context.output.note(`waiting for ${count} instance(s) of ${itemId} ${version} on ${context.unit}`);
-  await waitUntil(context, seconds, `${itemId} ${version} becoming active`, (state) =>
-    isActive(state, itemId, version, numInstances),
-  );
+  const what = `${itemId} ${version} becoming active`;
+  const startedMs = performance.now();
+  const old = new Map(before);
+  const isThere = (unit: CloudUnit) => isActive(unit, { itemId, version, numInstances }, old);
+  if (old.size > 0) {
+    let isDone = false;
+    await followUnit(context, Math.min(seconds, oldFailureSeconds) * 1000, (unit) => {
+      context.output.progress(`${what}: ${stateOf(unit)}`);
+      isDone = isThere(unit);
+      return isDone || old.size === 0;
+    });
+    if (isDone) return;
+    for (const words of old.values()) throw new AosError('failed', words);
+  }
+  await waitUntil(context, seconds, what, isThere, startedMs);
 }
 
 /**
  * All wanted instances of this version are active, and no more, and no other version is there; a failed one ends the
- * wait. A count of 0 means one on each runtime that fits.
+ * wait, unless it is one of `old`: these are forgotten as soon as they are gone. A count of 0 means one on each
+ * runtime that fits.
  */
-function isActive(unit: CloudUnit, itemId: string, version: string, count: number): boolean {
-  const item = unit.items?.find((entry) => entry.item.id === itemId && entry.version === version);
-  if (item?.state === 'failed') {
-    throw new AosError(
-      'failed',
-      `unit ${unit.systemId} could not install ${itemId} ${version}: ${item.errorInfo?.message ?? 'no reason given'}`,
-    );
-  }
+function isActive(
+  unit: CloudUnit,
+  { itemId, version, numInstances }: Pick<Deployment, 'itemId' | 'version' | 'numInstances'>,
+  old: Failures,
+): boolean {
+  const failures = failuresOf(unit, itemId, version);
+  for (const [name, words] of old) if (failures.get(name) !== words) old.delete(name);
+  for (const [name, words] of failures) if (!old.has(name)) throw new AosError('failed', words);
   const instances = instancesOf(unit).filter((instance) => instance.itemId === itemId);
-  const failed = instances.find((instance) => instance.version === version && instance.state === 'failed');
-  if (failed) {
-    throw new AosError(
-      'failed',
-      `instance ${failed.instance} of ${itemId} ${version} failed: ${failed.error?.message ?? 'no reason given'}`,
-    );
-  }
   const active = instances.filter((instance) => instance.version === version && instance.state === 'active');
   const others = instances.filter((instance) => instance.version !== version && instance.state === 'active');
-  const isEnough = count === 0 ? active.length > 0 : active.length === count;
+  const isEnough = numInstances === 0 ? active.length > 0 : active.length === numInstances;
   return isEnough && others.length === 0;
+}
+
+/** Without a version those of all. */
+function failuresOf(unit: CloudUnit, itemId: string, only?: string): Failures {
+  const isMeant = (one: { readonly itemId: string; readonly version: string; readonly state: string }) =>
+    one.itemId === itemId && one.state === 'failed' && (only === undefined || one.version === only);
+  return new Map([
+    ...itemsOf(unit)
+      .filter(isMeant)
+      .map(({ version, error }): [string, string] => [
+        version,
+        `unit ${unit.systemId} could not install ${itemId} ${version}: ${error?.message ?? 'no reason given'}`,
+      ]),
+    ...instancesOf(unit)
+      .filter(isMeant)
+      .map(({ version, subjectId, instance, error }): [string, string] => [
+        `${version} ${subjectId}/${instance}`,
+        `instance ${instance} of ${itemId} ${version} failed: ${error?.message ?? 'no reason given'}`,
+      ]),
+  ]);
 }

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import type { Context } from '../context.ts';
 import { parseCount } from '../options.ts';
 import { printResult } from '../output.ts';
-import { type Deployment, deploymentPath, waitUntilActive } from '../wait-for-item.ts';
+import { type Deployment, deploymentPath, failuresBefore, waitUntilActive } from '../wait-for-item.ts';
 
 type Run = (action: (context: Context) => Promise<void>) => Promise<void>;
 
@@ -10,11 +10,18 @@ interface WaitOption {
   readonly wait?: number;
 }
 
-/** Waits when it is asked for, and says what is wanted now. */
-async function finish(context: Context, deployment: Deployment, { wait }: WaitOption): Promise<void> {
-  const { itemId, version, numInstances } = deployment;
+/** Changes a deployment, waits when it is asked for, and says what is wanted now. */
+async function adjust(
+  context: Context,
+  itemId: string,
+  { wait }: WaitOption,
+  change: () => Promise<Deployment>,
+): Promise<void> {
   const { output, unit } = context;
-  if (wait !== undefined) await waitUntilActive(context, wait, deployment);
+  const before = wait === undefined ? undefined : await failuresBefore(context, itemId);
+  const deployment = await change();
+  const { version, numInstances } = deployment;
+  if (wait !== undefined) await waitUntilActive(context, wait, deployment, before);
   const state = wait === undefined ? 'wanted' : 'active';
   printResult(output, { unit, itemId, version, numInstances, state }, [
     `${numInstances} instance(s) of ${itemId} ${version}: ${state} on ${unit}`,
@@ -28,11 +35,11 @@ export function adjustCommands(program: Command, run: Run): void {
     .requiredOption('--instances <count>', 'how many', parseCount)
     .option('--wait <seconds>', 'wait until all instances are active', parseCount)
     .action((itemId: string, options: WaitOption & { readonly instances: number }) =>
-      run(async (context) => {
-        const { cloud, unit } = context;
-        const body = { numInstances: options.instances };
-        await finish(context, await cloud.send<Deployment>('PUT', deploymentPath(unit, itemId), body), options);
-      }),
+      run((context) =>
+        adjust(context, itemId, options, () =>
+          context.cloud.send('PUT', deploymentPath(context.unit, itemId), { numInstances: options.instances }),
+        ),
+      ),
     );
 
   program
@@ -40,13 +47,10 @@ export function adjustCommands(program: Command, run: Run): void {
     .description('go back to the version that was deployed before')
     .option('--wait <seconds>', 'wait until all instances are active', parseCount)
     .action((itemId: string, options: WaitOption) =>
-      run(async (context) => {
-        const { cloud, unit } = context;
-        await finish(
-          context,
-          await cloud.send<Deployment>('POST', `${deploymentPath(unit, itemId)}/rollback`),
-          options,
-        );
-      }),
+      run((context) =>
+        adjust(context, itemId, options, () =>
+          context.cloud.send('POST', `${deploymentPath(context.unit, itemId)}/rollback`),
+        ),
+      ),
     );
 }

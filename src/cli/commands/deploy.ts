@@ -3,7 +3,7 @@ import { instancesOf } from '../cloud-views.ts';
 import type { Context } from '../context.ts';
 import { collect, parseCount } from '../options.ts';
 import { printResult, printRows } from '../output.ts';
-import { type Deployment, deploymentPath, waitUntil, waitUntilActive } from '../wait-for-item.ts';
+import { type Deployment, deploymentPath, failuresBefore, waitUntil, waitUntilActive } from '../wait-for-item.ts';
 import { unitNews, watchable } from '../watch.ts';
 
 interface DeployOptions {
@@ -36,6 +36,7 @@ export function deployCommands(program: Command, run: Run): void {
     .action((itemId: string, options: DeployOptions) =>
       run(async (context) => {
         const { cloud, output, unit } = context;
+        const before = options.wait === undefined ? undefined : await failuresBefore(context, itemId);
         const deployment = await cloud.send<Deployment | undefined>('PUT', deploymentPath(unit, itemId), {
           version: options.version,
           ...(options.subject !== undefined && { subject: options.subject }),
@@ -45,7 +46,8 @@ export function deployCommands(program: Command, run: Run): void {
         });
         const count = options.instances ?? deployment?.numInstances ?? 1;
         if (options.wait !== undefined) {
-          await waitUntilActive(context, options.wait, { itemId, version: options.version, numInstances: count });
+          const wanted = { itemId, version: options.version, numInstances: count };
+          await waitUntilActive(context, options.wait, wanted, before);
         }
         const state = options.wait === undefined ? 'wanted' : 'active';
         printResult(output, { unit, itemId, version: options.version, state }, [

@@ -3,7 +3,16 @@ import type { ErrorInfo } from '../../core/index.ts';
 import type { InstanceReport, ItemReport, NodeReport, UnitReport } from '../../daemon/index.ts';
 import { type CloudUnit, instancesOf, itemsOf, nodesOf } from '../cloud-views.ts';
 import type { Context } from '../context.ts';
-import { type Columns, formatTable, type Look, type Output, printResult, printRows, showState } from '../output.ts';
+import {
+  type Columns,
+  formatTable,
+  type Look,
+  type Output,
+  printResult,
+  printRows,
+  showState,
+  sinceOf,
+} from '../output.ts';
 import { fleetNews, watchable } from '../watch.ts';
 
 type Run = (action: (context: Context) => Promise<void>) => Promise<void>;
@@ -37,13 +46,15 @@ const INSTANCES: Columns<InstanceReport> = {
 
 /** The tables below the head of a status. */
 function details(report: Pick<UnitReport, 'nodes' | 'items' | 'instances'>, look: Look): string[] {
+  // Below one another an empty table must say what there is none of.
+  const table = <Row>(what: string, rows: readonly Row[], columns: Columns<Row>) => [
+    '',
+    ...(rows.length === 0 ? [`no ${what}`] : formatTable(rows, columns, look)),
+  ];
   return [
-    '',
-    ...formatTable(report.nodes, NODES, look),
-    '',
-    ...formatTable(report.items, ITEMS, look),
-    '',
-    ...formatTable(report.instances, INSTANCES, look),
+    ...table('nodes', report.nodes, NODES),
+    ...table('items', report.items, ITEMS),
+    ...table('instances', report.instances, INSTANCES),
   ];
 }
 
@@ -58,7 +69,7 @@ function printLocal(output: Output, report: UnitReport): void {
     `unit         ${report.systemId} (${report.unitModel})`,
     `cloud        ${showState(cloud.state, output)} since ${cloud.since}${cloud.url ? `, ${cloud.url}` : ''}`,
     ...(cloud.lastError ? [`             last error: ${cloud.lastError}`] : []),
-    `update       ${update.state} since ${update.since}`,
+    `update       ${update.state}${sinceOf(update.since)}`,
     ...(update.waitsFor === undefined ? [] : [`             waits: ${update.waitsFor}`]),
     `unit config  ${unitConfig.state}${unitConfig.version ? ` ${unitConfig.version}` : ''}${configError}`,
     ...details(report, output),

@@ -1,7 +1,8 @@
-import type { Command } from 'commander';
+import { Argument, type Command } from 'commander';
 import type { UnitReport } from '../../daemon/index.ts';
 import type { Context } from '../context.ts';
-import { printResult } from '../output.ts';
+import { checkDuration } from '../options.ts';
+import { printResult, sinceOf } from '../output.ts';
 
 type Run = (action: (context: Context) => Promise<void>) => Promise<void>;
 type Lock = NonNullable<UnitReport['update']['locks']>[number];
@@ -18,7 +19,7 @@ export function updateCommands(program: Command, run: Run): void {
         const { output, askLocal } = context;
         const report = (await askLocal<UnitReport>('/status')).update;
         printResult(output, report, [
-          `${report.state} since ${report.since}`,
+          `${report.state}${sinceOf(report.since)}`,
           ...(report.waitsFor === undefined ? [] : [`waits: ${report.waitsFor}`]),
           ...(report.locks ?? []).map(lockLine),
         ]);
@@ -26,7 +27,8 @@ export function updateCommands(program: Command, run: Run): void {
     );
 
   update
-    .command('start [kind]')
+    .command('start')
+    .addArgument(new Argument('[kind]', 'what is released').choices(['sota', 'fota']))
     .description('releases what waits: sota (services, the default) or fota (components)')
     .action((kind: string | undefined) =>
       run(async (context) => {
@@ -42,7 +44,7 @@ export function updateCommands(program: Command, run: Run): void {
     .description('holds updates up; downloads go on')
     .requiredOption('--owner <name>', 'who holds it; an owner has one lock, the newest')
     .requiredOption('--reason <text>', 'why, for people')
-    .requiredOption('--for <duration>', 'until it expires by itself: 30m, 2h; at most 7 days')
+    .requiredOption('--for <duration>', 'until it expires by itself: 30m, 2h; at most 7 days', checkDuration)
     .action((options: { readonly owner: string; readonly reason: string; readonly for: string }) =>
       run(async (context) => {
         context.mustBeHere();
