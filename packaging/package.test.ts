@@ -35,6 +35,21 @@ test(
   BUILD_MS,
 );
 
+/** Asks V8 about the code beside a program. */
+const IS_TAKEN = `
+const { readFileSync } = require('node:fs');
+const cachedData = readFileSync('aos-cm.js.cache').subarray(8);
+const { cachedDataRejected } = new (require('node:vm').Script)(readFileSync('aos-cm.js', 'latin1'), { cachedData });
+console.log(!cachedDataRejected);
+`;
+
+test('[B-02] its Node.js takes the code that comes with the programs, and they start', () => {
+  execFileSync('dpkg-deb', ['--extract', first, join(directory, 'installed')]);
+  const cwd = join(directory, 'installed', 'usr', 'lib', 'aoscore');
+  const run = (...words: string[]) => execFileSync(join(cwd, 'node'), words, { cwd, encoding: 'utf8' });
+  expect([run('-e', IS_TAKEN), run('aos-cm.mjs', '--version')]).toEqual(['true\n', '0.1.0\n']);
+});
+
 test('[P-16] its bill of materials names what is bundled, with versions and licences', () => {
   const bill = JSON.parse(fileIn('usr/share/doc/aoscore/sbom.cdx.json')) as {
     readonly bomFormat: string;

@@ -36,9 +36,10 @@ async function copyPrograms(root: string, target: string): Promise<void> {
   const boot = join(target, 'usr', 'share', 'initramfs-tools', 'scripts', 'local-bottom');
   await cp(join(root, 'packaging', 'initramfs'), boot, { recursive: true });
   for (const { name } of PROGRAMS.filter((program) => !LEFT_OUT.has(program.name))) {
-    const bundle = join(root, 'dist', `${name}.mjs`);
-    if (!existsSync(bundle)) continue;
-    await cp(bundle, join(lib, `${name}.mjs`));
+    if (!existsSync(join(root, 'dist', `${name}.mjs`))) continue;
+    for (const suffix of ['.mjs', '.js', '.js.cache']) {
+      await cp(join(root, 'dist', `${name}${suffix}`), join(lib, `${name}${suffix}`));
+    }
     for (const link of [name, TWIN_NAMES[name]].filter((entry) => entry !== undefined)) {
       await symlink('../lib/aoscore/aoscore', join(bin, link));
     }

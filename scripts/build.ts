@@ -1,23 +1,21 @@
 /**
- * Bundles each program into one file, `dist/<name>.mjs`: start-up reads one file instead of hundreds, and a node
- * needs no `node_modules` but the native PKCS#11 binding.
+ * Bundles each program into one file, `dist/<name>.js`, with what V8 made of it, `dist/<name>.js.cache`, and what is
+ * started, `dist/<name>.mjs`: a start reads two files instead of hundreds and compiles little, and a node needs no
+ * `node_modules` but the native PKCS#11 binding (docs/decisions/0021-code-cache.md).
  */
+import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { chmod, readdir, readFile } from 'node:fs/promises';
+import { chmod, copyFile, readdir, readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
 import { build, type Plugin, transform } from 'esbuild';
-import { PROGRAMS, type ProgramName } from './programs.ts';
+import { PROGRAMS, type Program, type ProgramName } from './programs.ts';
 
-/** Modules that are loaded from `node_modules`: native code, and optional parts of `ws` that nobody installs. */
-const EXTERNAL = ['pkcs11js', 'bufferutil', 'utf-8-validate'];
+/** Native code: loaded from `node_modules`. */
+const EXTERNAL = ['pkcs11js'];
 
 /** Short enough that a stack trace names a place. */
 const LINE_LENGTH = 160;
-
-/** CommonJS packages inside an ES module bundle need a `require` of their own. */
-const REQUIRE =
-  "import { createRequire as createRequireOfBundle } from 'node:module';" +
-  'const require = createRequireOfBundle(import.meta.url);';
 
 /** Puts what browsers get into the bundle as text: style and script of the web page of aos-cloud. */
 const webAssets: Plugin = {
@@ -40,23 +38,6 @@ const webAssets: Plugin = {
     }),
 };
 
-/**
- * Node's own modules as CommonJS. An ES import of one reads each of its getters first, and that of `node:http` loads
- * a whole second HTTP client: a tenth of the start and megabytes of each daemon for nothing.
- */
-const builtinsByRequire: Plugin = {
-  name: 'builtins by require',
-  setup: ({ onResolve, onLoad }) => {
-    onResolve({ filter: /^node:/ }, ({ path, namespace }) =>
-      namespace === 'builtin' ? { external: true } : { path, namespace: 'builtin' },
-    );
-    onLoad({ filter: /.*/, namespace: 'builtin' }, ({ path }) => ({
-      contents: `module.exports = process.getBuiltinModule(${JSON.stringify(path)});`,
-      loader: 'js',
-    }));
-  },
-};
-
 /** Of the languages of zod's messages, the one that is used. */
 const oneLanguage: Plugin = {
   name: 'one language',
@@ -67,46 +48,57 @@ const oneLanguage: Plugin = {
     })),
 };
 
-async function bundle(root: string, name: string, room: string, directory: string): Promise<void> {
-  const outfile = join(directory, `${name}.mjs`);
+async function bundle(root: string, { name, room, warmUp }: Program, directory: string): Promise<void> {
+  const outfile = join(directory, `${name}.js`);
   await build({
     absWorkingDir: root,
     entryPoints: [join('src', room, 'main.ts')],
     outfile,
     bundle: true,
-    format: 'esm',
+    format: 'cjs',
     platform: 'node',
     target: 'node24',
     external: EXTERNAL,
-    plugins: [webAssets, builtinsByRequire, oneLanguage],
+    plugins: [webAssets, oneLanguage],
     // V8 keeps the text of a program while it runs, and twice as big when one character is none of Latin-1's.
     charset: 'ascii',
     minifyWhitespace: true,
     minifySyntax: true,
     lineLimit: LINE_LENGTH,
-    banner: { js: `#!/usr/bin/env node\n${REQUIRE}` },
-    keepNames: true,
+    banner: { js: `(function(require,urlOfProgram){'use strict';` },
+    footer: { js: '})' },
+    define: {
+      'import.meta.url': 'urlOfProgram',
+      // Optional parts of `ws` that nobody installs: looking for them takes time.
+      'process.env.WS_NO_BUFFER_UTIL': '"1"',
+      'process.env.WS_NO_UTF_8_VALIDATE': '"1"',
+    },
+    inject: [join('src', 'api', 'light-headers.ts')],
     legalComments: 'none',
     logLevel: 'warning',
   });
-  await chmod(outfile, 0o755);
+  const entry = join(directory, `${name}.mjs`);
+  await copyFile(join(import.meta.dirname, 'start-program.mjs'), entry);
+  await chmod(entry, 0o755);
+  const maker = join(import.meta.dirname, 'make-code-cache.ts');
+  // Without chance in hashes and in what runs beside what, so that the same sources make the same bytes.
+  await promisify(execFile)(process.execPath, ['--predictable', maker, outfile, ...warmUp], { cwd: root });
 }
 
 /** Builds every program whose room has a `main.ts`; answers the names of those built. */
 export async function buildPrograms(root: string): Promise<string[]> {
   const ready = PROGRAMS.filter(({ room }) => existsSync(join(root, 'src', room, 'main.ts')));
-  await Promise.all(ready.map(({ name, room }) => bundle(root, name, room, join(root, 'dist'))));
+  await Promise.all(ready.map((program) => bundle(root, program, join(root, 'dist'))));
   return ready.map(({ name }) => name);
 }
 
 /**
- * Builds one program into a directory below the project, where it finds its native module; answers the bundle's path.
+ * Builds one program into a directory below the project, where it finds its native module; answers the path of what is started.
  * For tests, which must not run what somebody built yesterday.
  */
 export async function buildProgram(root: string, program: ProgramName, directory: string): Promise<string> {
-  const { name, room } = PROGRAMS.find((known) => known.name === program)!;
-  await bundle(root, name, room, directory);
-  return join(directory, `${name}.mjs`);
+  await bundle(root, PROGRAMS.find(({ name }) => name === program)!, directory);
+  return join(directory, `${program}.mjs`);
 }
 
 if (import.meta.main) {

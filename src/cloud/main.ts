@@ -6,7 +6,8 @@ import { CloudConfig } from './config.ts';
 
 const DEFAULT_CONFIG_PATH = '/etc/aos/cloud.cfg';
 
-if (!(await runBackupCommand(process.argv, DEFAULT_CONFIG_PATH))) {
+async function main(): Promise<void> {
+  if (await runBackupCommand(process.argv, DEFAULT_CONFIG_PATH)) return;
   await runDaemon({
     name: 'aos-cloud',
     version: '0.1.0',
@@ -20,3 +21,5 @@ if (!(await runBackupCommand(process.argv, DEFAULT_CONFIG_PATH))) {
     },
   });
 }
+
+void main();

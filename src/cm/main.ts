@@ -122,7 +122,7 @@ const CHECKS = {
   'unit-config': checkUnitConfig,
 };
 
-await runDaemon({
+void runDaemon({
   name: 'aos-cm',
   version: VERSION,
   defaultConfigPath: 'aos_cm.cfg',

@@ -131,7 +131,7 @@ function check(text: string, path: string): readonly string[] {
   return warnings;
 }
 
-await runDaemon({
+void runDaemon({
   name: 'aos-iam',
   version: VERSION,
   defaultConfigPath: 'aos_iamanager.cfg',

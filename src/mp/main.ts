@@ -28,7 +28,7 @@ function check(text: string, path: string): readonly string[] {
   return warnings;
 }
 
-await runDaemon({
+void runDaemon({
   name: 'aos-mp',
   version: VERSION,
   defaultConfigPath: 'aos_message_proxy.cfg',

@@ -236,7 +236,7 @@ async function run(life: Life, options: DaemonOptions): Promise<void> {
   if (metrics) life.use('metrics', metrics);
 }
 
-await runDaemon({
+void runDaemon({
   name: 'aos-sm',
   version: VERSION,
   defaultConfigPath: 'aos_servicemanager.cfg',
