@@ -273,6 +273,21 @@ describe('what cannot be', () => {
   });
 });
 
+test('[CM-98] VLAN ids are none of the reserved ones and no two are the same, also when the dice always fall alike', () => {
+  const subnets = Array.from({ length: 30 }, (_, index) => `10.${index}.0.0/16`);
+  fc.assert(
+    fc.property(fc.constantFrom(0, 0.5, 1 - Number.EPSILON), (random) => {
+      const choice: Choice = { subnets, routes: [], random: () => random, lastGiven: () => undefined, released: [] };
+      let state: NetworkState = NO_NETWORKS;
+      for (const subnet of subnets) state = planNodeNetwork(state, `owner of ${subnet}`, 'n1', choice).state;
+      const ids = [...state.networks.values()].map(({ vlanId }) => vlanId);
+      expect(new Set(ids).size).toBe(30);
+      expect(Math.min(...ids)).toBeGreaterThanOrEqual(1);
+      expect(Math.max(...ids)).toBeLessThanOrEqual(4094);
+    }),
+  );
+});
+
 test('[CM-98] whatever is asked in whatever order, no two have the same address', () => {
   const choice: Choice = { subnets: SUBNETS, routes: [], random: () => 0, lastGiven: () => undefined, released: [] };
   const step = fc.record({
@@ -306,7 +321,7 @@ test('[CM-98] whatever is asked in whatever order, no two have the same address'
   );
 });
 
-test('[CM-100] over the wire: failures are in the answer, success has no error, new rules come by subscription', async () => {
+test('[CM-98] [CM-100] over the wire: failures are in the answer, success has no error, new rules come by subscription', async () => {
   const manager = await start();
   const service = new NetworkService(manager, silentLogger);
   const server = await ApiServer.open({ listen: '127.0.0.1:0', routes: service.routes, logger: silentLogger });
@@ -334,6 +349,23 @@ test('[CM-100] over the wire: failures are in the answer, success has no error, 
     });
     const { value } = (await next) as { value: api.InstanceNetworkUpdateNotification };
     expect(value.update.value?.firewallRules[0]).toMatchObject({ dstIp: '172.17.0.3', dstPort: '80', proto: 'tcp' });
+
+    // What the node does not name any more is released, and what it names with its rule waits for nothing.
+    const rule = { dstIp: '172.17.0.3', dstPort: '80', proto: 'tcp', srcIp: '172.18.0.3' };
+    const running = {
+      instance: identMessage(ident('client')),
+      networkId: 'o2',
+      ip: '172.18.0.3',
+      firewallRules: [rule],
+    };
+    expect((await client.syncNetworkState({ nodeId: 'main', instances: [running] })).error).toBeUndefined();
+    expect(manager.instances().map((one) => one.ident.itemId)).toEqual(['client']);
+    const released = await client.releaseInstanceNetwork({ instance: identMessage(ident('client')), nodeId: 'main' });
+    expect(released.error).toBeUndefined();
+    expect(manager.instances()).toEqual([]);
+    expect((await client.releaseNodeNetwork({ networkId: 'o2', nodeId: 'main' })).error).toBeUndefined();
+    const again = await client.releaseNodeNetwork({ networkId: 'o2', nodeId: 'main' });
+    expect(again.error).toMatchObject({ aosCode: 2, message: 'network not found' });
   } finally {
     abort.abort();
     channel.close();
