@@ -23,6 +23,7 @@ describe('what an entry is an alert of', () => {
       { _SYSTEMD_CGROUP: '/x/aos-iam.service' },
       { kind: 'core', component: 'IAM', message: 'text' },
     ],
+    ['the MP', { PRIORITY: '3', _SYSTEMD_UNIT: 'aos-mp.service' }, { kind: 'core', component: 'MP', message: 'text' }],
     [
       'systemd about the SM',
       { PRIORITY: '4', _SYSTEMD_UNIT: 'init.scope', UNIT: 'aos-sm.service' },

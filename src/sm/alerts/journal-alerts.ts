@@ -13,6 +13,7 @@ const CORE_COMPONENTS = [
   { unit: 'aos-cm.service', component: 'CM' },
   { unit: 'aos-sm.service', component: 'SM' },
   { unit: 'aos-iam.service', component: 'IAM' },
+  { unit: 'aos-mp.service', component: 'MP' },
 ] as const;
 
 export interface JournalAlertRules {
@@ -25,7 +26,7 @@ export interface JournalAlertRules {
 }
 
 export type JournalAlert =
-  | { readonly kind: 'core'; readonly component: 'CM' | 'SM' | 'IAM'; readonly message: string }
+  | { readonly kind: 'core'; readonly component: 'CM' | 'SM' | 'IAM' | 'MP'; readonly message: string }
   | { readonly kind: 'system'; readonly message: string };
 
 /** Throws `invalidArgument` naming an expression that is none. */
