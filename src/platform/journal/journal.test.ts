@@ -68,6 +68,13 @@ describe('the program', () => {
     expect((await read(journal)).map(({ message }) => message)).toEqual(['one', 'two']);
   });
 
+  test('what is damaged, half or endless is left out, and what comes after it is read', async () => {
+    const journal = await journalThat(
+      `printf '\\377\\000{{\\n'; head -c 3000000 /dev/zero | tr '\\0' x; echo; echo '${line({}).slice(0, 40)}'; echo '${line({ MESSAGE: 'after' })}'`,
+    );
+    expect((await read(journal)).map(({ message }) => message)).toEqual(['after']);
+  });
+
   test('its failure is told in its own words, a missing program by name', async () => {
     await expect(read(await journalThat('echo "no journal here" >&2; exit 3'))).rejects.toMatchObject({
       code: 'runtime',
