@@ -107,6 +107,13 @@ describe('networks of two owners on a real kernel', () => {
     expect(result.stillConnects).toBe('172.18.0.1');
   });
 
+  test('a firewall that somebody took away and a name server that ended come back at the next look, as they were', () => {
+    const [after, before] = result.firewallAgain as unknown[];
+    expect(after).toEqual(before);
+    expect(result.closedAgain).toEqual(['172.18.0.1', false]);
+    expect(result.namesAgain).toBe('172.17.0.2');
+  });
+
   test('a network that was damaged is made anew, one that nobody claims is removed', () => {
     // One more than the instances: the world outside.
     expect(result).toMatchObject({ namespacesAfterLoss: 2, namespacesAfterStart: 3 });
@@ -187,6 +194,20 @@ describe('what cannot be', () => {
   test('ports and rules that are none are refused, naming them', () => {
     expect(result.rule).toMatch(/^invalidArgument: "70000\/tcp" is not a port/);
     expect(result.port).toMatch(/^invalidArgument: "80; flush ruleset\/tcp" is not a port/);
+  });
+
+  test('rules for somebody who is not there change nothing, rules that are none are refused and not kept', () => {
+    expect(result.updates).toEqual({
+      // Nothing in a list is null in JSON.
+      ofNobody: ['ok', null],
+      badPort: [expect.stringMatching(/^invalidArgument: "0\/tcp" is not a port/), 0],
+      badTarget: [expect.stringMatching(/^invalidArgument: /), 0],
+      twice: ['ok', 'ok', 1],
+    });
+  });
+
+  test('a rule that somebody else put into our table stays', () => {
+    expect(result.ruleStays).toBe(true);
   });
 
   test('a speed beyond what can be shaped is refused', () => {

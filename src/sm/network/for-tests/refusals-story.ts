@@ -2,6 +2,7 @@
  * A CM that gives what cannot be, and a host that has things of its own, for `network-manager.test.ts`; run inside of
  * fresh namespaces.
  */
+import type { AosError } from '../../../core/index.ts';
 import { HostLinks } from '../../../platform/ip/index.ts';
 import { hostInterface } from '../names.ts';
 import type { NetworkManager } from '../network-manager.ts';
@@ -39,6 +40,23 @@ await manager.adopt([], signal);
 const red = request('red', 'red');
 result.first = await start(manager, red);
 const during = await ofTheHost();
+// As docs/network.md says, for packets that are none of the unit's business.
+await run('sh', ['-c', `nft 'add rule inet aos forward iifname "br0" accept comment "of somebody else"'`]);
+
+// Rules for who is not there, and rules that are none, for who is.
+const rulesOf = (itemId: string) => host.row(itemId)?.parameters.firewallRules.length;
+const rule = { dstIp: '172.18.0.9', dstPort: '80', proto: 'tcp', srcIp: '' };
+const update = (itemId: string, more: object) =>
+  manager.update({ ident: request(itemId, 'red').info.ident, firewallRules: [{ ...rule, ...more }] }, signal).then(
+    () => 'ok',
+    (error: AosError) => `${error.code}: ${error.message}`,
+  );
+result.updates = {
+  ofNobody: [await update('nobody', {}), rulesOf('nobody')],
+  badPort: [await update('red', { dstPort: '0' }), rulesOf('red')],
+  badTarget: [await update('red', { dstIp: '172.18.0.9; flush ruleset' }), rulesOf('red')],
+  twice: [await update('red', {}), await update('red', {}), rulesOf('red')],
+};
 
 host.cm.subnets.set('overlapping', '172.17.128.0/17');
 result.overlapping = await start(manager, request('o', 'overlapping'));
@@ -100,5 +118,6 @@ const wanted = [good, request('bad', 'red', shaped), stale];
 const outcomes = await host.manager({ links: new SpoiledLinks() }).start(wanted, signal);
 result.batch = wanted.map((one) => outcomeOf(outcomes, one).slice(0, 'runtime: tc'.length));
 result.nothingOfTheBad = (await new HostLinks().list(signal)).some(({ name }) => name === hostInterface(idOf(bad)));
+result.ruleStays = (await run('nft', ['list', 'chain', 'inet', 'aos', 'forward'])).stdout.includes('of somebody else');
 host.remove();
 console.log(JSON.stringify(result));

@@ -4,10 +4,12 @@
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { AosError, instanceId } from '../../../core/index.ts';
 import { HostNameServers } from '../../../platform/dnsmasq/index.ts';
 import { HostLinks } from '../../../platform/ip/index.ts';
 import { HostNetworkNamespaces } from '../../../platform/netns/index.ts';
+import { identifyProcess, isRunning } from '../../../platform/proc/index.ts';
 import { idOf, NetworkHost, request } from './network-host.ts';
 import { connects, hold, makeOutside, OUTSIDE, resolve, run, serve } from './outside.ts';
 
@@ -115,6 +117,20 @@ export async function story(): Promise<Record<string, unknown>> {
   const again = await second.start([a], signal);
   result.startAgain = !(again.get(idOf(a)) instanceof AosError);
   await second.sync(signal);
+
+  // Somebody takes the firewall away and ends a name server: the next look makes both good.
+  const firewall = async () => (await run('nft', ['-s', 'list', 'table', 'inet', 'aos'])).stdout;
+  // Maps and chains come in any order.
+  const wordsOf = (text: string) => text.split(/[\s{},]+/).sort();
+  const wordsBefore = wordsOf(await firewall());
+  const server = identifyProcess(Number(await serverPid()))!;
+  await run('nft', ['delete', 'table', 'inet', 'aos']);
+  process.kill(server.pid, 'SIGKILL');
+  while (isRunning(server)) await sleep(20);
+  await second.check(signal);
+  result.firewallAgain = [wordsOf(await firewall()), wordsBefore];
+  result.closedAgain = [await connects(ids.b, ipC, 9000), await connects(ids.a, ipC, 9000, 'no')];
+  result.namesAgain = await resolve(ids.b, '172.17.0.1', 'a');
 
   // One whose namespace is gone is made anew, one that nobody claims is removed.
   await run('ip', ['netns', 'delete', idOf(a)]);
