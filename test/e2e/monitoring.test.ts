@@ -61,7 +61,8 @@ const messages = (type: string) =>
 
 interface StoredAlert {
   readonly tag: string;
-  readonly data: { readonly item?: { readonly id?: string }; readonly parameter?: string; readonly value?: number };
+  readonly at: number;
+  readonly data: { readonly parameter?: string; readonly value?: number };
 }
 
 const quotaAlerts = async (itemId: string) => {
@@ -83,16 +84,35 @@ test(
     );
     const [first] = await quotaAlerts('busy');
     expect(first!.data).toMatchObject({ parameter: 'cpu' });
+    interface Told {
+      readonly at: string;
+      readonly about?: string;
+      readonly message: string;
+    }
     const onNode = async () => {
       const lines = (await world.must('--json', 'alerts')).trim().split('\n');
-      return lines.map((line) => (JSON.parse(line) as { message: string }).message);
+      return lines.map((line) => JSON.parse(line) as Told).filter(({ about }) => about?.startsWith('busy/'));
     };
-    await world.until('it is held', onNode, (told) => told.some((text) => text.startsWith('cpu continue')));
+    const ofKind = (all: readonly Told[], kind: string) =>
+      all.filter(({ message }) => message.startsWith(`cpu ${kind}`)).map(({ at }) => Date.parse(at));
+    await world.until('it is held', onNode, (told) => ofKind(told, 'continue').length > 0);
     const [{ pid } = { pid: undefined }] = await world.running('busy');
     process.kill(pid!, 'SIGSTOP');
-    const told = await world.until('it is dropped', onNode, (all) => all.some((text) => text.startsWith('cpu fall')));
-    expect(told.filter((text) => text.startsWith('cpu raise'))).toHaveLength(1);
-    expect(told.filter((text) => text.startsWith('cpu fall'))).toHaveLength(1);
+    const told = await world.until('it is dropped', onNode, (all) => ofKind(all, 'fall').length > 0);
+    const [raises, falls] = [ofKind(told, 'raise'), ofKind(told, 'fall')];
+    expect([raises.length, falls.length]).toEqual([1, 1]);
+    const timesOf = (alerts: readonly StoredAlert[]) => alerts.map(({ at }) => at);
+    const atCloud = timesOf(
+      await world.until(
+        'its end arrives',
+        () => quotaAlerts('busy'),
+        (alerts) => timesOf(alerts).includes(falls[0]!),
+      ),
+    );
+    // Each once, and none that the node did not raise. Of equal ones that waited together the first is sent alone.
+    expect(new Set(atCloud).size).toBe(atCloud.length);
+    expect(told.map(({ at }) => Date.parse(at))).toEqual(expect.arrayContaining(atCloud));
+    expect(atCloud).toContain(raises[0]);
     process.kill(pid!, 'SIGCONT');
     await world.must('undeploy', 'busy', '--unit', world.systemId, '--wait', '60');
   },
