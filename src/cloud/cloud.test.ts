@@ -1,11 +1,12 @@
 /** The whole path of a unit at a real cloud: from registration to verified blobs. */
 import { randomBytes, X509Certificate } from 'node:crypto';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { BlobUrls, DesiredStatus } from '../protocol/index.ts';
-import { BlobStore, installBlob } from '../storage/index.ts';
+import { arrive } from '../storage/arrive-for-tests.ts';
+import { BlobStore, checkSignature, DecryptingIntake, installDecrypted, parseChecksum } from '../storage/index.ts';
 import { fetchHttps } from './cloud-access-for-tests.ts';
 import { TestCloud } from './cloud-for-tests.ts';
 import { ScriptedUnit } from './scripted-unit-for-tests.ts';
@@ -36,39 +37,34 @@ const download = (url: string, headers: Record<string, string> = {}, method = 'G
 /** Downloads and installs as a CM does, in trust of the desired status alone. */
 async function install(blob: BlobUrls['items'][number], desired: DesiredStatus, content: Buffer): Promise<Buffer> {
   const file = join(directory, `download-${blob.sha256}`);
-  await writeFile(file, content);
   const store = await BlobStore.open(join(directory, 'store'));
   const bytes = (text: string) => Buffer.from(text, 'base64');
   const { decryptInfo, signInfo } = blob;
-  const outcome = await installBlob({
-    store,
-    digest: blob.digest,
-    downloadedFile: file,
-    checksum: blob.sha256,
-    decryptInfo: {
-      blockAlg: decryptInfo!.blockAlg,
-      blockIv: bytes(decryptInfo!.blockIv),
-      blockKey: bytes(decryptInfo!.blockKey),
-    },
-    signature: {
-      info: {
-        chainName: signInfo!.chainName,
-        alg: signInfo!.alg,
-        value: bytes(signInfo!.value),
-        trustedTimestamp: new Date(signInfo!.trustedTimestamp),
-      },
-      trust: {
-        certificates: desired.certificates!.map(({ fingerprint, certificate }) => ({
-          fingerprint,
-          der: bytes(certificate),
-        })),
-        chains: desired.certificateChains!,
-        roots: [new X509Certificate(cloud.root)],
-        claimedTime: {},
-      },
-    },
-    signal: new AbortController().signal,
+  const info = {
+    chainName: signInfo!.chainName,
+    alg: signInfo!.alg,
+    value: bytes(signInfo!.value),
+    trustedTimestamp: new Date(signInfo!.trustedTimestamp),
+  };
+  const trust = {
+    certificates: desired.certificates!.map(({ fingerprint, certificate }) => ({
+      fingerprint,
+      der: bytes(certificate),
+    })),
+    chains: desired.certificateChains!,
+    roots: [new X509Certificate(cloud.root)],
+    claimedTime: {},
+  };
+  const { blockAlg, blockIv, blockKey } = decryptInfo!;
+  const intake = new DecryptingIntake({
+    decryptInfo: { blockAlg, blockIv: bytes(blockIv), blockKey: bytes(blockKey) },
+    sizeBytes: blob.size,
+    checksum: parseChecksum(blob.sha256),
+    beginSignature: () => checkSignature(info, trust),
   });
+  await arrive(file, intake, content);
+  const { signal } = new AbortController();
+  const outcome = await installDecrypted({ store, digest: blob.digest, downloadedFile: file, signal }, intake);
   expect(outcome).toEqual({ stored: true });
   return readFile(store.path(blob.digest));
 }

@@ -1,5 +1,5 @@
 /** Content-addressed store of blobs (spec/cm.md 3.1, spec/sm.md 3.1): the name of a file says what is in it. */
-import { createHash, type Hash } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { access, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
@@ -13,8 +13,8 @@ import {
   parseDigest,
   throwIfCanceled,
 } from '../core/index.ts';
-import { ensureDirectory, removeTemporaryFiles, syncDirectory, temporaryName } from './atomic-file.ts';
-import { freeChunk, OverlappedWriter, readChunks, scanFile } from './chunks.ts';
+import { ensureDirectory, removeTemporaryFiles, syncDirectory } from './atomic-file.ts';
+import { readChunks, scanFile } from './chunks.ts';
 
 const ALGORITHM = 'sha256';
 const HEX = /^[0-9a-f]{64}$/;
@@ -24,8 +24,6 @@ export interface StoreOptions {
   readonly signal?: AbortSignal | undefined;
   /** Sees each piece of the content before it is stored. */
   readonly observe?: ((chunk: Uint8Array) => void) | undefined;
-  /** The source gives its pieces away: the memory of each is freed when it is stored. */
-  readonly ownsChunks?: boolean | undefined;
   /** Runs when the digest fits and before anything becomes visible; an exception refuses the blob. */
   readonly beforeCommit?: (() => void | Promise<void>) | undefined;
 }
@@ -122,52 +120,28 @@ export class BlobStore {
     return content.toString('utf8');
   }
 
-  /** Streams content in. Throws `invalidChecksum`, and stores nothing, when it is not the content of the digest. */
-  async put(digest: Digest, source: AsyncIterable<Uint8Array>, options: StoreOptions = {}): Promise<void> {
-    const path = this.path(digest);
-    const temporary = temporaryName(path);
-    const hash = createHash(ALGORITHM);
-    try {
-      const file = await open(temporary, 'wx', BLOB_MODE);
-      const writer = new OverlappedWriter(file);
-      try {
-        let former: Uint8Array | undefined;
-        for await (const chunk of source) {
-          throwIfCanceled(options.signal);
-          hash.update(chunk);
-          options.observe?.(chunk);
-          await writer.write(chunk);
-          // The writer waits for one piece when it gets the next.
-          if (former && options.ownsChunks) freeChunk(former);
-          former = chunk;
-        }
-        await writer.flush();
-        await this.#check(digest, hash, options);
-        await file.sync();
-      } finally {
-        await writer.rest();
-        await file.close();
-      }
-      await this.#publish(temporary, path);
-    } catch (error) {
-      await rm(temporary, { force: true });
-      throw storeError(error, digest);
-    }
-  }
-
   /**
    * Moves a file of the same file system in, after hashing it. Throws `invalidChecksum` when it is not the content
    * of the digest; the file then stays where it is.
    */
   async adopt(digest: Digest, filePath: string, options: StoreOptions = {}): Promise<void> {
-    const path = this.path(digest);
     const hash = createHash(ALGORITHM);
     try {
       for await (const chunk of scanFile(filePath, options.signal)) {
         hash.update(chunk);
         options.observe?.(chunk);
       }
-      await this.#check(digest, hash, options);
+    } catch (error) {
+      throw storeError(error, digest);
+    }
+    await this.adoptHashed(digest, filePath, hash.digest('hex'), options);
+  }
+
+  /** As `adopt` for a file that was hashed (SHA-256 in hex digits) while it was written. */
+  async adoptHashed(digest: Digest, filePath: string, sha256: string, options: StoreOptions = {}): Promise<void> {
+    const path = this.path(digest);
+    try {
+      await this.#check(digest, sha256, options);
       const file = await open(filePath, 'r');
       try {
         await file.sync();
@@ -201,8 +175,8 @@ export class BlobStore {
     }
   }
 
-  async #check(digest: Digest, hash: Hash, options: StoreOptions): Promise<void> {
-    const found = `${ALGORITHM}:${hash.digest('hex')}`;
+  async #check(digest: Digest, sha256: string, options: StoreOptions): Promise<void> {
+    const found = `${ALGORITHM}:${sha256}`;
     // What the caller checks says more about the cause than a digest that does not fit.
     await options.beforeCommit?.();
     if (found !== normalize(digest)) {

@@ -57,31 +57,3 @@ export function freeChunk(chunk: Uint8Array): void {
   const { buffer } = chunk;
   if (buffer instanceof ArrayBuffer && chunk.byteLength === buffer.byteLength) buffer.transfer(0);
 }
-
-/** Writes one piece while the next one is made. A piece must not be changed after it was given. */
-export class OverlappedWriter {
-  readonly #file: FileHandle;
-  #writing: Promise<void> = Promise.resolve();
-
-  constructor(file: FileHandle) {
-    this.#file = file;
-  }
-
-  /** Waits for the former piece, and throws what its writing failed with. */
-  async write(chunk: Uint8Array): Promise<void> {
-    await this.#writing;
-    this.#writing = writeAll(this.#file, chunk);
-    // It is awaited by the next call; until then nobody listens.
-    this.#writing.catch(() => undefined);
-  }
-
-  /** All pieces are written on return. */
-  async flush(): Promise<void> {
-    await this.#writing;
-  }
-
-  /** As `flush`, when it does not matter any more whether it worked: before the file is closed. */
-  async rest(): Promise<void> {
-    await this.#writing.catch(() => undefined);
-  }
-}

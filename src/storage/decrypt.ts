@@ -1,8 +1,8 @@
-/** Decryption of blobs while they stream (spec/cloud-protocol.md 9.5, spec/decisions.md C-36). */
-import { createDecipheriv, type DecipherGCM } from 'node:crypto';
+/** Ciphers of blobs (spec/cloud-protocol.md 9.5, spec/decisions.md C-36). */
+import { createCipheriv, createDecipheriv, type DecipherGCM } from 'node:crypto';
 import { AosError } from '../core/index.ts';
 
-const BLOCK_BYTES = 16;
+export const BLOCK_BYTES = 16;
 const TAG_BYTES = 16;
 
 const KEY_BYTES: Readonly<Record<string, number>> = { AES128: 16, AES192: 24, AES256: 32 };
@@ -15,24 +15,36 @@ export interface DecryptInfo {
   readonly blockKey: Uint8Array;
 }
 
-interface Cipher {
-  readonly name: string;
-  readonly mode: 'cbc' | 'gcm';
+/** What is done to the bytes of an encrypted blob; plain and encrypted bytes stand at the same places. */
+export interface BlobCipher {
+  /**
+   * How many bytes at the end of `sizeBytes` cannot be decrypted yet: the begun block, or what may turn out to be the
+   * tag behind the content.
+   */
+  heldBytes(sizeBytes: number): number;
+  decryption(): Decryption;
+  /** Makes again what plain bytes, from the first one on and in whole blocks, were made of. */
+  encryption(): (plain: Uint8Array) => Buffer;
+  /** Whether the last block holds padding. */
+  readonly isPadded: boolean;
+}
+
+export interface Decryption {
+  /** Takes what is not held back; answers as many plain bytes. */
+  update(encrypted: Uint8Array): Buffer;
+  /**
+   * Judges the end by what was held back and by the last plain block; answers how many bytes of padding the content has.
+   * Throws `invalidArgument` for a size that cannot be, `invalidChecksum` when it was not encrypted with this key.
+   */
+  finish(held: Uint8Array, lastBlock: Uint8Array | undefined): number;
 }
 
 /**
- * The plain content of an encrypted stream. The last piece comes only when the end is proven right; a reader that
- * needs the whole must not use what came before an error.
- *
- * Throws `notSupported` for an algorithm that is not known, `invalidArgument` for key, IV or length that do not fit it,
- * `invalidChecksum` when the content was not encrypted with this key.
+ * The cipher that is meant. Throws `notSupported` for an algorithm that is not known, `invalidArgument` for a key or an
+ * initial vector that does not fit it.
  */
-export function decrypt(source: AsyncIterable<Uint8Array>, info: DecryptInfo): AsyncIterable<Uint8Array> {
-  const cipher = chooseCipher(info);
-  return cipher.mode === 'gcm' ? decryptGcm(source, info, cipher.name) : decryptCbc(source, info, cipher.name);
-}
-
-function chooseCipher({ blockAlg, blockIv, blockKey }: DecryptInfo): Cipher {
+export function blobCipher(info: DecryptInfo): BlobCipher {
+  const { blockAlg, blockIv, blockKey } = info;
   const [algorithm = '', modeText] = blockAlg.trim().toUpperCase().split('/');
   const mode = modeText || 'CBC';
   const keyBytes = KEY_BYTES[algorithm];
@@ -44,54 +56,76 @@ function chooseCipher({ blockAlg, blockIv, blockKey }: DecryptInfo): Cipher {
   }
   const ivFits = blockIv.byteLength === BLOCK_BYTES || (mode === 'GCM' && blockIv.byteLength === 12);
   if (!ivFits) throw new AosError('invalidArgument', `invalid IV length: ${blockIv.byteLength} bytes for ${blockAlg}`);
-  const lower = mode.toLowerCase() as Cipher['mode'];
-  return { name: `aes-${keyBytes * 8}-${lower}`, mode: lower };
+  return mode === 'GCM' ? gcm(info, `aes-${keyBytes * 8}-gcm`) : cbc(info, `aes-${keyBytes * 8}-cbc`);
 }
 
-async function* decryptCbc(
-  source: AsyncIterable<Uint8Array>,
-  info: DecryptInfo,
-  name: string,
-): AsyncGenerator<Uint8Array> {
-  const decipher = createDecipheriv(name, info.blockKey, info.blockIv);
-  let sizeBytes = 0;
-  for await (const chunk of source) {
-    sizeBytes += chunk.byteLength;
-    const plain = decipher.update(chunk);
-    if (plain.byteLength > 0) yield plain;
+function cbc({ blockKey, blockIv }: DecryptInfo, name: string): BlobCipher {
+  return {
+    isPadded: true,
+    heldBytes: (sizeBytes) => sizeBytes % BLOCK_BYTES,
+    // The padding is taken off at the end, so that until then the file grows as the download does.
+    encryption: () => {
+      const cipher = createCipheriv(name, blockKey, blockIv).setAutoPadding(false);
+      return (plain) => cipher.update(plain);
+    },
+    decryption: () => {
+      const decipher = createDecipheriv(name, blockKey, blockIv).setAutoPadding(false);
+      let sizeBytes = 0;
+      return {
+        update: (encrypted) => {
+          sizeBytes += encrypted.byteLength;
+          return decipher.update(encrypted);
+        },
+        finish: (held, lastBlock) => {
+          if (held.byteLength > 0 || !lastBlock) {
+            const found = sizeBytes + held.byteLength;
+            const text = `file size is incorrect: ${found} bytes, expected whole blocks of ${BLOCK_BYTES}`;
+            throw new AosError('invalidArgument', text);
+          }
+          return paddingBytes(lastBlock);
+        },
+      };
+    },
+  };
+}
+
+/** As many bytes as each of them says (PKCS #7). */
+function paddingBytes(block: Uint8Array): number {
+  const count = block[BLOCK_BYTES - 1]!;
+  if (count >= 1 && count <= BLOCK_BYTES && block.subarray(BLOCK_BYTES - count).every((byte) => byte === count)) {
+    return count;
   }
-  if (sizeBytes === 0 || sizeBytes % BLOCK_BYTES !== 0) {
-    throw new AosError('invalidArgument', `file size is incorrect: ${sizeBytes} bytes, expected whole blocks of 16`);
-  }
-  const rest = finish(() => decipher.final(), 'decryption failed: the padding is wrong, so the key does not fit');
-  if (rest.byteLength > 0) yield rest;
+  throw new AosError('invalidChecksum', 'decryption failed: the padding is wrong, so the key does not fit');
 }
 
 /** The tag is expected behind the content; nothing published says where it is. */
-async function* decryptGcm(
-  source: AsyncIterable<Uint8Array>,
-  info: DecryptInfo,
-  name: string,
-): AsyncGenerator<Uint8Array> {
-  const decipher = createDecipheriv(name, info.blockKey, info.blockIv) as DecipherGCM;
-  let held = Buffer.alloc(0);
-  for await (const chunk of source) {
-    const known = Buffer.concat([held, chunk]);
-    const usable = Math.max(0, known.byteLength - TAG_BYTES);
-    held = known.subarray(usable);
-    if (usable > 0) yield decipher.update(known.subarray(0, usable));
-  }
-  if (held.byteLength < TAG_BYTES) {
-    throw new AosError('invalidArgument', `file size is incorrect: ${held.byteLength} bytes hold no tag`);
-  }
-  decipher.setAuthTag(held);
-  finish(() => decipher.final(), 'decryption failed: wrong tag at the end (layout unconfirmed)');
-}
-
-function finish(final: () => Buffer, complaint: string): Buffer {
-  try {
-    return final();
-  } catch (error) {
-    throw new AosError('invalidChecksum', complaint, { cause: error });
-  }
+function gcm({ blockKey, blockIv }: DecryptInfo, name: string): BlobCipher {
+  return {
+    isPadded: false,
+    heldBytes: (sizeBytes) => Math.min(sizeBytes, TAG_BYTES),
+    encryption: () => {
+      const cipher = createCipheriv(name, blockKey, blockIv);
+      return (plain) => cipher.update(plain);
+    },
+    decryption: () => {
+      const decipher = createDecipheriv(name, blockKey, blockIv) as DecipherGCM;
+      return {
+        update: (encrypted) => decipher.update(encrypted),
+        finish: (held) => {
+          if (held.byteLength < TAG_BYTES) {
+            throw new AosError('invalidArgument', `file size is incorrect: ${held.byteLength} bytes hold no tag`);
+          }
+          decipher.setAuthTag(held);
+          try {
+            decipher.final();
+          } catch (error) {
+            throw new AosError('invalidChecksum', 'decryption failed: wrong tag at the end (layout unconfirmed)', {
+              cause: error,
+            });
+          }
+          return 0;
+        },
+      };
+    },
+  };
 }

@@ -5,7 +5,7 @@ import { readChunks } from './chunks.ts';
 import { describeUrl, HttpClient } from './http-get.ts';
 import { type BytesListener, type HttpLimits, receive } from './http-receive.ts';
 import { LocalFault, local } from './local-fault.ts';
-import { forgetDownload, PartialFile } from './partial-file.ts';
+import { forgetDownload, type Intake, PartialFile } from './partial-file.ts';
 
 /** Tries of one `download`, each over all addresses in turn, and the pauses between (spec/decisions.md 8.2). */
 const TRIES = 3;
@@ -38,6 +38,8 @@ export interface DownloadRequest {
   readonly toFile: string;
   /** Says which content is wanted; a partial file of another one is not continued. */
   readonly contentId?: string | undefined;
+  /** What is made of the bytes before they are written. */
+  readonly intake?: Intake | undefined;
   /** A server that has more or less is refused with `invalidChecksum`. */
   readonly expectedSizeBytes?: number | undefined;
   /** Limit for a file of unknown size. */
@@ -146,8 +148,10 @@ export class Downloader {
 
   async #openPartial(request: DownloadRequest): Promise<PartialFile> {
     try {
-      return await PartialFile.open(request.toFile, request.contentId ?? '');
+      const { toFile, contentId = '', intake, signal } = request;
+      return await PartialFile.open(toFile, { contentId, intake, signal });
     } catch (error) {
+      throwIfCanceled(request.signal);
       throw asAosError(error, `cannot open ${request.toFile}`);
     }
   }

@@ -1,5 +1,6 @@
 /** One attempt to bring a file over HTTP, from where the partial file ends (spec/decisions.md CM-23). */
 import { AosError } from '../core/index.ts';
+import { freeChunk } from './chunks.ts';
 import { type Answer, describeUrl, type GetOptions, type HttpClient } from './http-get.ts';
 import { local } from './local-fault.ts';
 import type { PartialFile, PartialSource } from './partial-file.ts';
@@ -131,13 +132,13 @@ async function take(
     await local(writer.flush());
   }
   const wanted = limits.expectedSizeBytes ?? totalBytes;
-  if (wanted !== undefined && file.sizeBytes !== wanted) {
-    const message = `the download ended after ${file.sizeBytes} bytes, expected ${wanted}: ${describeUrl(url)}`;
+  if (wanted !== undefined && writer.sizeBytes !== wanted) {
+    const message = `the download ended after ${writer.sizeBytes} bytes, expected ${wanted}: ${describeUrl(url)}`;
     // A server that knew the size broke off; one that did not has another file.
     if (totalBytes !== undefined) throw new AosError('runtime', message);
     throw await useless(file, writer, message);
   }
-  return file.sizeBytes;
+  return writer.sizeBytes;
 }
 
 /** What matters comes first: texts that are sent are cut short, and addresses are long. */
@@ -185,6 +186,7 @@ class GatheringWriter {
   #other = Buffer.alloc(0);
   #filledBytes = 0;
   #writing: Promise<void> = Promise.resolve();
+  /** What has come of the download. */
   sizeBytes: number;
 
   constructor(file: PartialFile) {
@@ -201,6 +203,7 @@ class GatheringWriter {
       from += copied;
       if (this.#filledBytes === WRITE_BYTES) await this.#next();
     }
+    freeChunk(chunk);
   }
 
   async flush(): Promise<void> {

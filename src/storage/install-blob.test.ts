@@ -5,12 +5,18 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { digestOf } from '../core/index.ts';
+import { arrive } from './arrive-for-tests.ts';
 import { makeCertificate, makeKeys } from './certificates-for-tests.ts';
 import {
   BlobStore,
-  type InstallRequest,
+  checkSignature,
+  type DecryptInfo,
+  DecryptingIntake,
+  type InstallOutcome,
   installBlob,
+  installDecrypted,
   parseCertificates,
+  parseChecksum,
   type SignatureTrust,
   type SignInfo,
 } from './index.ts';
@@ -43,10 +49,26 @@ function encryptWithOpenssl(): Buffer {
 
 const checksum = (bytes: Buffer, hash = 'sha3-256') => createHash(hash).update(bytes).digest('hex');
 
-async function install(content: Buffer, more: Partial<InstallRequest> = {}) {
-  await writeFile(downloadedFile, content);
-  await writeFile(`${downloadedFile}.from`, '{}');
-  return installBlob({ store, digest: DIGEST, downloadedFile, signal: new AbortController().signal, ...more });
+interface Blob {
+  readonly checksum?: string;
+  readonly decryptInfo?: DecryptInfo | undefined;
+  readonly signature?: { readonly info: SignInfo; readonly trust: SignatureTrust };
+  readonly signal?: AbortSignal;
+}
+
+/** Lets a blob arrive and stores it, through an intake when it is encrypted. */
+async function install(content: Buffer, blob: Blob = {}): Promise<InstallOutcome> {
+  const { decryptInfo, signature, signal = new AbortController().signal } = blob;
+  const checksum = blob.checksum === undefined ? undefined : parseChecksum(blob.checksum);
+  const request = { store, digest: DIGEST, downloadedFile, signal };
+  const intake =
+    decryptInfo &&
+    new DecryptingIntake({
+      ...{ decryptInfo, sizeBytes: content.byteLength, checksum },
+      ...(signature && { beginSignature: () => checkSignature(signature.info, signature.trust) }),
+    });
+  await arrive(downloadedFile, intake, content);
+  return intake ? installDecrypted(request, intake) : installBlob({ ...request, checksum, signature });
 }
 
 async function signedByOpenssl(content: Buffer): Promise<{ info: SignInfo; trust: SignatureTrust }> {

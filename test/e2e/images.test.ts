@@ -20,7 +20,7 @@ const STORY_MS = 180_000;
 const MIB = 1024 * 1024;
 const LARGE_BYTES = Number(process.env.AOS_IMAGE_BYTES ?? 160 * MIB);
 /** Above what the CM has when nothing is to be done. */
-const MOST_MEMORY_BYTES = 64 * MIB;
+const MOST_MEMORY_BYTES = 80 * MIB;
 const tag = randomBytes(3).toString('hex');
 const named = (name: string) => `${name}-${tag}`;
 
@@ -34,8 +34,8 @@ beforeAll(async () => {
   mounted = join(disk, 'mounted');
   await mkdir(mounted);
   const file = await open(join(disk, 'image'), 'w');
-  // Twice the large image: as it came and decrypted. The file has holes; nothing of it is there until it is used.
-  await file.truncate(2 * LARGE_BYTES + 256 * MIB);
+  // Room for the large image once: it is decrypted on its way. The file has holes; nothing of it is there until it is used.
+  await file.truncate(LARGE_BYTES + 128 * MIB);
   await file.close();
   execFileSync('mkfs.ext4', ['-q', '-m', '0', join(disk, 'image')]);
   execFileSync('mount', ['-o', 'loop', join(disk, 'image'), mounted]);
@@ -240,9 +240,9 @@ describe('a disk', () => {
     );
 
   test.each<[number, string, () => void]>([
-    [1, 'before anything comes', () => fill(30 * MIB)],
+    [1, 'before anything comes', () => fill(20 * MIB)],
     [2, 'while an image comes', whileItComes(64 * 1024)],
-    [3, 'while it is decrypted', whileItComes(6 * MIB)],
+    [3, 'shortly before the end', whileItComes(2 * MIB)],
   ])(
     '[R-02] [CM-51] %i: that is full %s costs the item, in words, leaves a clean store, and is no hindrance later',
     async (number, _, begin) => {

@@ -17,10 +17,16 @@ import {
 import { type BlobInfo, timeOf } from '../../protocol/index.ts';
 import {
   type BlobStore,
+  checkSignature,
+  type DecryptInfo,
+  DecryptingIntake,
   type Downloader,
   type DownloadProgress,
   installBlob,
+  installDecrypted,
+  parseChecksum,
   type SignatureTrust,
+  type SignInfo,
 } from '../../storage/index.ts';
 import { IMAGES } from '../numbers.ts';
 import type { BlobSource } from './blob-source.ts';
@@ -52,6 +58,15 @@ export interface BlobFetcherOptions {
   readonly onProgress: (report: DownloadReport) => void;
   /** A blob turned out to be damaged and was removed. */
   readonly onDamaged: (digest: Digest) => void;
+}
+
+interface DownloadParts {
+  readonly digest: Digest;
+  readonly blob: BlobInfo;
+  readonly file: string;
+  readonly intake: DecryptingIntake | undefined;
+  readonly signal: AbortSignal;
+  readonly onBytes: (downloadedBytes: number) => void;
 }
 
 interface FileMark {
@@ -158,58 +173,54 @@ export class BlobFetcher {
     const { downloadDirectory, store, space } = this.#options;
     const file = join(downloadDirectory, parseDigest(digest).hex);
     const partBytes = (await markOf(file))?.size ?? 0;
-    // Decryption writes a second file; a plain blob is only renamed.
-    const plainBytes = blob.decryptInfo ? blob.size : 0;
-    const room = await space.reserve(downloadDirectory, Math.max(0, blob.size - partBytes) + plainBytes);
-    try {
-      const failure = await this.#download(digest, blob, file, signal, (downloaded) =>
-        room.shrinkTo(blob.size - downloaded + plainBytes),
-      );
-      if (failure) return failure;
-      const installed = await installBlob({
-        store,
-        digest,
-        downloadedFile: file,
-        checksum: blob.sha256,
-        decryptInfo: blob.decryptInfo && {
-          blockAlg: blob.decryptInfo.blockAlg,
-          blockIv: Buffer.from(blob.decryptInfo.blockIv, 'base64'),
-          blockKey: Buffer.from(blob.decryptInfo.blockKey, 'base64'),
-        },
-        signature: blob.signInfo && {
-          trust,
-          info: {
-            chainName: blob.signInfo.chainName,
-            alg: blob.signInfo.alg,
-            value: Buffer.from(blob.signInfo.value, 'base64'),
-            trustedTimestamp: timeOf(blob.signInfo.trustedTimestamp),
-          },
-        },
-        signal,
-        onStored: (stored) => room.shrinkTo(plainBytes - stored),
+    const checksum = parseChecksum(blob.sha256);
+    const signature = blob.signInfo && { trust, info: signInfoOf(blob.signInfo) };
+    const intake =
+      blob.decryptInfo &&
+      new DecryptingIntake({
+        decryptInfo: decryptInfoOf(blob.decryptInfo),
+        sizeBytes: blob.size,
+        checksum,
+        ...(signature && { beginSignature: () => checkSignature(signature.info, trust) }),
       });
-      return installed.stored ? 'stored' : { mismatch: installed.mismatch };
-    } catch (error) {
-      throw isAosError(error, 'noMemory') ? notEnoughSpace(error) : error;
+    try {
+      const room = await space.reserve(downloadDirectory, Math.max(0, blob.size - partBytes));
+      try {
+        const onBytes = (downloaded: number) => room.shrinkTo(blob.size - downloaded);
+        const failure = await this.#download({ digest, blob, file, intake, signal, onBytes });
+        if (failure) return failure;
+        const request = { store, digest, downloadedFile: file, signal };
+        const installed = await (intake
+          ? installDecrypted(request, intake)
+          : installBlob({ ...request, checksum, signature }));
+        return installed.stored ? 'stored' : { mismatch: installed.mismatch };
+      } catch (error) {
+        throw isAosError(error, 'noMemory') ? notEnoughSpace(error) : error;
+      } finally {
+        room.giveBack();
+      }
     } finally {
-      room.giveBack();
+      await intake?.end();
     }
   }
 
   /** Undefined when the file is there; else why another try may help. */
-  async #download(
-    digest: Digest,
-    blob: BlobInfo,
-    file: string,
-    signal: AbortSignal,
-    onBytes: (downloadedBytes: number) => void,
-  ): Promise<{ readonly mismatch: AosError } | { readonly interrupted: AosError } | undefined> {
+  async #download({
+    digest,
+    blob,
+    file,
+    intake,
+    signal,
+    onBytes,
+  }: DownloadParts): Promise<{ readonly mismatch: AosError } | { readonly interrupted: AosError } | undefined> {
     const report = this.#reporter(digest, blob.size);
     try {
       await this.#options.downloader.download({
         urls: blob.urls,
         toFile: file,
-        contentId: `${digest} ${blob.sha256}`,
+        // A part that was written as it came does not go on as plain content.
+        contentId: `${digest} ${blob.sha256}${intake ? ' plain' : ''}`,
+        intake,
         ...(blob.size > 0 && { expectedSizeBytes: blob.size }),
         caPem: this.#options.caPem,
         signal,
@@ -251,6 +262,14 @@ export class BlobFetcher {
       });
     };
   }
+}
+
+function decryptInfoOf({ blockAlg, blockIv, blockKey }: NonNullable<BlobInfo['decryptInfo']>): DecryptInfo {
+  return { blockAlg, blockIv: Buffer.from(blockIv, 'base64'), blockKey: Buffer.from(blockKey, 'base64') };
+}
+
+function signInfoOf({ chainName, alg, value, trustedTimestamp }: NonNullable<BlobInfo['signInfo']>): SignInfo {
+  return { chainName, alg, value: Buffer.from(value, 'base64'), trustedTimestamp: timeOf(trustedTimestamp) };
 }
 
 /** A disk that fills up on the way says the same as one that is full before; where, comes behind: sent texts are short. */

@@ -81,7 +81,7 @@ const fill = async (megabytes: number) => writeFile(join(mounted, 'ballast'), Bu
 test.skipIf(!canMount)(
   '[R-02] [CM-51] an item for which there is no room fails in words before anything is written, and comes with room',
   async () => {
-    const [kept, large] = [item('kept', 2), item('large', 20)];
+    const [kept, large] = [item('kept', 2), item('large', 45)];
     await images.download([kept], publisher.trust, forever);
     await images.install([kept], () => true, forever);
     const before = blobs();
@@ -102,9 +102,22 @@ test.skipIf(!canMount)(
   60_000,
 );
 
+test.skipIf(!canMount)(
+  '[CM-51] an encrypted item takes the room of its content once, from the first byte to the last',
+  async () => {
+    const large = item('large', 12);
+    const freeBytes = (await disk.freeBytes(mounted)) - 16 * MIB;
+    // What is free beyond the reserve is more than once and less than twice as much.
+    await fill(Math.floor(freeBytes / MIB) - 18);
+    await images.download([large], publisher.trust, forever);
+    expect(states()).toEqual(['large pending']);
+  },
+  60_000,
+);
+
 test.skipIf(!canMount).each([
-  ['while it is downloaded', 44],
-  ['while it is decrypted', 34],
+  ['at the beginning of a download', 48],
+  ['near its end', 42],
 ])(
   '[R-02] a disk that fills up %s fails the item, leaves the others and a clean store, and is no hindrance later',
   async (_, ballast) => {
