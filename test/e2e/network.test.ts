@@ -1,5 +1,6 @@
 /** Networks of a whole unit: real daemons, real containers, the samples of `./dev up`, in a network namespace of the unit. */
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -53,6 +54,28 @@ async function inNetworkOf(itemId: string, ...words: readonly string[]): Promise
 const CONNECT = `
 const socket = require('net').connect({ host: process.argv[1], port: process.argv[2], timeout: ${IN_VAIN_S * 1000} });
 socket.on('connect', () => process.exit(0)).on('error', () => process.exit(1)).on('timeout', () => process.exit(1));`;
+
+/** A connection that stands until it is finished; whether it was the same one, and carried something, to its end. */
+async function hold(itemId: string, address: string, port: number): Promise<() => Promise<boolean>> {
+  const script = `
+    const socket = require('net').connect({ host: process.argv[1], port: process.argv[2] });
+    const say = (hex) => socket.write(Buffer.from(hex, 'hex'));
+    // MQTT: 10 connects as client "a" that need not be heard of, 20 says welcome, c0 asks, d0 answers.
+    socket.on('connect', () => say('100d00044d5154540402000000' + '0161'));
+    socket.on('data', (bytes) => {
+      if (bytes[0] === 0x20) { console.log('stands'); process.stdin.once('data', () => say('c000')); }
+      if (bytes[0] === 0xd0) process.exit(0);
+    });
+    socket.on('error', () => process.exit(1)).on('close', () => process.exit(1));`;
+  const words = [`--target=${await pidOf(itemId)}`, '--net', process.execPath, '-e', script, address, String(port)];
+  const child = spawn('nsenter', words, { stdio: ['pipe', 'pipe', 'ignore'] });
+  const exit = once(child, 'exit') as Promise<[number | null]>;
+  await Promise.race([once(child.stdout, 'data'), exit]);
+  return async () => {
+    child.stdin.end('finish');
+    return (await exit)[0] === 0;
+  };
+}
 
 const reaches = (itemId: string, address: string, port: number) =>
   inNetworkOf(itemId, process.execPath, '-e', CONNECT, address, String(port));
@@ -184,6 +207,7 @@ test(
   '[X-07] [SM-58] daemons that are killed open nothing and cut nothing',
   async () => {
     const rules = await ruleset();
+    const finish = await hold('mosquitto-client', await addressOf('mosquitto'), 1883);
     for (const daemon of ['aos-sm', 'aos-cm'] as const) {
       await world.unit.supervisor.daemon(daemon).kill('SIGKILL');
       expect(await ruleset()).toBe(rules);
@@ -196,6 +220,7 @@ test(
       (list) => list.filter(({ state }) => state === 'active').length === 3,
     );
     expect(await ruleset()).toBe(rules);
+    expect(await finish()).toBe(true);
     for (const [itemId, pid] of pids) {
       expect(startTimeOf(pid), itemId).toBeDefined();
       expect(await pidOf(itemId)).toBe(pid);
