@@ -137,7 +137,7 @@ describe('a state travels', () => {
   );
 
   test(
-    '[CM-104] to another unit, by the hand of an operator',
+    '[W14] [CM-104] to another unit, by the hand of an operator',
     async () => {
       await untilCloudKnows('precious');
       // Both units are on this host, where an instance can be once only.

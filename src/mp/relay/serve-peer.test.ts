@@ -199,7 +199,7 @@ describe('the stream of the service manager', () => {
 });
 
 describe('the time', () => {
-  test('[MP-09] the peer is told the time, on the open channel and before it has named itself', async () => {
+  test('[MP-09] [CM-109] the peer is told the time, on the open channel and before it has named itself', async () => {
     connect({ isProvisioned: false });
     const channel = peer.open(PORTS.cmOpen);
     const before = Date.now();

@@ -53,6 +53,22 @@ test('[P-07] it is provisioned from outside, and comes online by itself', async 
   expect(await unit.machine.until('all daemons are ready', daemons)).toBe('active\nactive\nactive\n');
 });
 
+test('[X-04] its daemons are services of one target that say when they are ready, and come back when they die', async () => {
+  for (const name of ['aos-iam', 'aos-cm', 'aos-sm']) {
+    const shown = await unit.machine.must(`systemctl show ${name} --property=Type,Restart,RestartUSec,PartOf`);
+    expect(shown.trim().split('\n').sort()).toEqual([
+      'PartOf=aos.target',
+      'Restart=always',
+      'RestartUSec=10s',
+      'Type=notify',
+    ]);
+  }
+  await unit.machine.must('systemctl kill --signal=KILL --kill-who=main aos-cm');
+  await unit.machine.until('it was started again', 'test "$(systemctl show aos-cm --property=NRestarts --value)" = 1');
+  await unit.machine.until('it is ready', 'systemctl is-active aos-cm');
+  await unit.untilCloud('the unit is online', (seen) => seen.online);
+});
+
 test('[SM-21] [SM-22] [SM-23] a service runs in a cgroup (version 2) of its own, with its limits', async () => {
   const quotas = { ramLimit: 32 * MIB, pidsLimit: 16, cpuDMIPSLimit: 8000, storageLimit: 2 * MIB, stateLimit: 4096 };
   // It asks for next to nothing: the machine is busy with itself.
