@@ -1,7 +1,7 @@
 /** `CredentialSource` over IAM's public certificate service; certificates and keys from tokens or files. */
 import { readFileSync } from 'node:fs';
 import { iam } from '../api/contracts.ts';
-import type { ClientTls, PrivateKey, TlsIdentity } from '../api/index.ts';
+import type { ClientTls, TlsIdentity } from '../api/index.ts';
 import { asCallError, Channel, UNARY_DEADLINE_MS } from '../api/index.ts';
 import { AosError, asAosError, type Clock, isAosError, type Logger, systemClock } from '../core/index.ts';
 import {
@@ -161,16 +161,18 @@ export class IamCredentials implements CredentialSource {
   #load({ certUrl, keyUrl }: CertificateUrls): TlsIdentity {
     const certificate = parseObjectUrl(certUrl);
     const key = parseObjectUrl(keyUrl);
-    let privateKey: PrivateKey | undefined =
-      key.kind === 'file' ? { kind: 'pem', pem: readFileSync(key.path, 'utf8') } : undefined;
-    let certificateChain = certificate.kind === 'file' ? readFileSync(certificate.path, 'utf8') : undefined;
-    if (key.kind === 'token') {
-      privateKey = this.#withToken(key, (_, pin) => ({ kind: 'token' as const, uri: engineUri(key, pin) }));
+    const chain = () =>
+      certificate.kind === 'file'
+        ? readFileSync(certificate.path, 'utf8')
+        : this.#withToken(certificate, (session) => toPem(readChain(session, certificate)));
+    if (key.kind === 'file') {
+      return { certificateChain: chain(), key: { kind: 'pem', pem: readFileSync(key.path, 'utf8') } };
     }
-    if (certificate.kind === 'token') {
-      certificateChain = this.#withToken(certificate, (session) => toPem(readChain(session, certificate)));
-    }
-    return { certificateChain: certificateChain!, key: privateKey! };
+    // Within the session of the key: as long as it is open, the token asks for no second login, which takes its time.
+    return this.#withToken(key, (_, pin) => ({
+      certificateChain: chain(),
+      key: { kind: 'token', uri: engineUri(key, pin) },
+    }));
   }
 
   /** Opens the token of a URL; a PIN that does not fit is found out here, not in a failing TLS handshake. */
