@@ -89,7 +89,7 @@ export async function startCloud(config: CloudConfig, use: Use, logger: Logger):
     ...{ stores, events, isOnline, now, logger },
     desiredChanged: (systemId) => fleet.desiredChanged(systemId),
   });
-  const webSocket = await RunningServer.open(
+  const webSocket = await RunningServer.openFrugal(
     tlsOptions(authority, 'required'),
     (_, response) => response.writeHead(426, { upgrade: 'websocket' }).end(),
     ...([ports.webSocket, listenHost] as const),
@@ -104,7 +104,7 @@ export async function startCloud(config: CloudConfig, use: Use, logger: Logger):
   const webSocketUrl = `wss://${hostName}:${webSocket.port}${WEB_SOCKET_PATH}`;
   const discovery = use(
     'discovery',
-    await RunningServer.open(
+    await RunningServer.openFrugal(
       tlsOptions(authority, 'required'),
       discoveryListener({ group: stores.group, certificates, units, webSocketUrl: () => webSocketUrl, now, logger }),
       ...([ports.discovery, listenHost] as const),

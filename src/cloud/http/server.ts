@@ -1,12 +1,13 @@
 /** HTTP and HTTPS servers of a cloud. */
 import { createServer as createHttpServer, type IncomingMessage, type RequestListener, type Server } from 'node:http';
 import { createServer as createHttpsServer, type ServerOptions } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Server as NetServer } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { AosError } from '../../core/index.ts';
 import type { Authority } from '../pki/authority.ts';
 import { fingerprintOf } from '../pki/x509.ts';
 import type { CertificateRow, CertificateStore } from '../store/certificates.ts';
+import { FrugalListener } from './frugal-listener.ts';
 
 const HEADERS_TIMEOUT_MS = 30_000;
 
@@ -31,10 +32,12 @@ export function tlsOptions(authority: Authority, clients: ClientCertificates): S
 export class RunningServer {
   readonly server: Server;
   readonly port: number;
+  readonly #frugal: FrugalListener | undefined;
 
-  private constructor(server: Server, port: number) {
+  private constructor(server: Server, port: number, frugal: FrugalListener | undefined) {
     this.server = server;
     this.port = port;
+    this.#frugal = frugal;
   }
 
   static async open(
@@ -46,21 +49,44 @@ export class RunningServer {
     const server = tls
       ? createHttpsServer(tls, listener)
       : createHttpServer({ headersTimeout: HEADERS_TIMEOUT_MS, requestTimeout: 0 }, listener);
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject);
-      server.listen({ port, ...(host !== '' && { host }) }, () => {
-        server.off('error', reject);
-        resolve();
-      });
-    });
-    return new RunningServer(server, (server.address() as AddressInfo).port);
+    return new RunningServer(server, await listen(server, port, host), undefined);
+  }
+
+  /** A server for many connections that mostly rest. */
+  static async openFrugal(
+    tls: ServerOptions,
+    listener: RequestListener,
+    port: number,
+    host: string,
+  ): Promise<RunningServer> {
+    const server = createHttpsServer(tls, listener);
+    // Node watches over slow headers only where it listens itself.
+    server.setTimeout(HEADERS_TIMEOUT_MS);
+    const frugal = new FrugalListener(server, HEADERS_TIMEOUT_MS);
+    return new RunningServer(server, await listen(frugal.server, port, host), frugal);
   }
 
   async stop(): Promise<void> {
+    if (this.#frugal) {
+      await this.#frugal.stop();
+      return;
+    }
     const closed = new Promise((resolve) => this.server.close(resolve));
     this.server.closeAllConnections();
     await closed;
   }
+}
+
+/** Answers the port. */
+async function listen(server: NetServer, port: number, host: string): Promise<number> {
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen({ port, ...(host !== '' && { host }) }, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
+  return (server.address() as AddressInfo).port;
 }
 
 /** The certificate that the client has shown, unless it is unknown, revoked or has expired. */

@@ -23,8 +23,10 @@ export interface GatewayParts {
 /** Listener of a server's `upgrade` event. */
 export function upgradeListener(parts: GatewayParts) {
   const server = new WebSocketServer({ noServer: true, perMessageDeflate: false, maxPayload: MAX_FRAME_BYTES });
+  // Made once: a function made in the listener would hold the request for as long as its link lives.
+  const onError = (error: Error) => parts.logger.debug({ error: asAosError(error).message }, 'an upgrade broke off');
   return (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
-    socket.on('error', (error) => parts.logger.debug({ error: asAosError(error).message }, 'an upgrade broke off'));
+    socket.on('error', onError);
     const verdict = judge(parts, request);
     if (!('systemId' in verdict)) {
       parts.logger.warn({ because: verdict.because }, 'the link of a unit is refused');
