@@ -111,7 +111,16 @@ const ROWS: Readonly<Record<string, Row>> = {
   'update unlock': { args: ['--owner', 'me'], asks: 'cm' },
   doctor: { args: [], asks: 'all' },
   'config check': { args: ['GOOD-CONFIG', '--kind', 'item'], asks: 'nothing', wrong: [[['--kind', 'car'], KIND]] },
-  'support-bundle': { args: ['--output', 'ARCHIVE', '--config-dir', 'EMPTY'], asks: 'all' },
+  'support-bundle': {
+    args: ['--output', 'ARCHIVE', '--config-dir', 'EMPTY'],
+    asks: 'all',
+    wrong: [
+      [
+        ['--output', '/no/such/x.tar.gz'],
+        /^aosctl: cannot write \/no\/such\/x\.tar\.gz: tar.*No such file or directory $/,
+      ],
+    ],
+  },
   completion: { args: ['bash'], asks: 'nothing' },
   'man-page': { args: [], asks: 'nothing' },
   bundle: { args: ['OUT', 'car'], asks: 'cloud' },
@@ -338,6 +347,14 @@ describe('arguments', () => {
       });
     },
   );
+
+  test('a folder that nobody can publish', async () => {
+    const said = await run([...atCloud(), 'publish', at('EMPTY'), '--id', 'a', '--version', '1.0.0']);
+    expect(said).toMatchObject({
+      code: EXIT.usage,
+      stderr: expect.stringMatching(/no OCI image layout: it has no index\.json, and no config\.yaml/),
+    });
+  });
 
   test('update start of something else than services and components', async () => {
     const said = await run(['update', 'start', 'firmware']);

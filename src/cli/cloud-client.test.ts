@@ -12,9 +12,9 @@ import { CloudClient } from './cloud-client.ts';
 let directory: string;
 let server: Server;
 let client: CloudClient;
-/** Requests as they came, and whether each is to be answered. */
+/** Requests as they came, and whether each is to be answered, or refused with which status and text. */
 let asked: string[];
-let answers: boolean[];
+let answers: (boolean | readonly [status: number, text: string])[];
 
 beforeEach(async () => {
   directory = mkdtempSync(join(tmpdir(), 'aos-client-'));
@@ -26,7 +26,9 @@ beforeEach(async () => {
   asked = [];
   server = createServer({ cert: pem, key }, (request, response) => {
     asked.push(`${request.method} ${request.url}`);
-    if (answers.shift()) response.end('{}');
+    const answer = answers.shift();
+    if (Array.isArray(answer)) response.writeHead(answer[0]).end(answer[1]);
+    else if (answer) response.end('{}');
     else request.socket.destroy();
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -54,4 +56,15 @@ test('[P-02] on a new connection it is not, and a POST never is: it may have bee
   await client.get('/second');
   await expect(client.send('POST', '/third', {})).rejects.toThrow(/cannot reach the cloud/);
   expect(asked).toEqual(['GET /first', 'GET /second', 'POST /third']);
+});
+
+test('[P-02] a refusal begins with what a person wants to know', async () => {
+  answers = [
+    [404, JSON.stringify({ title: 'Not Found', detail: 'there is no unit "car"' })],
+    [502, ''],
+  ];
+  await expect(client.get('/api/units/car')).rejects.toThrow(
+    /^there is no unit "car" \(https:\/\/localhost:\d+ answered 404 to GET \/api\/units\/car\)$/,
+  );
+  await expect(client.get('/x')).rejects.toThrow(/^the cloud refused without a reason \(.* answered 502 to GET \/x\)$/);
 });

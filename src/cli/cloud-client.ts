@@ -215,7 +215,7 @@ export class CloudClient {
     const text = await readText(response, MAX_ERROR_TEXT);
     throw new HttpStatusError(
       status,
-      `${this.url} answered ${status} to ${method} ${path}: ${errorText(text)}${this.#whatNext(status, text)}`,
+      `${errorText(text)}${this.#whatNext(status, text)} (${this.url} answered ${status} to ${method} ${path})`,
     );
   }
 
@@ -276,7 +276,7 @@ function errorText(text: string): string {
   } catch {
     // Not JSON: AosCloud answers with text too.
   }
-  return text.trim() || 'without a reason';
+  return text.trim() || 'the cloud refused without a reason';
 }
 
 function parseServerEvent(block: string): ServerEvent | undefined {

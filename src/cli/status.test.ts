@@ -14,7 +14,10 @@ let report: UnitReport;
 
 beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), 'aosctl-status-'));
-  server = await ControlServer.open(join(directory, 'cm.sock'), { '/status': async () => report });
+  server = await ControlServer.open(join(directory, 'cm.sock'), {
+    '/status': async () => report,
+    '/events': async () => [],
+  });
 });
 afterAll(async () => {
   await server.stop();
@@ -62,4 +65,10 @@ test('[P-02] an update that was carried out says since when there is none', asyn
   report = { ...BLANK, update: { state: 'none', since: '2026-01-02T00:00:00.000Z' } };
   expect(await said('status')).toContain('update       none since 2026-01-02T00:00:00.000Z\n');
   expect(await said('update')).toBe('none since 2026-01-02T00:00:00.000Z\n');
+});
+
+test('[P-02] a unit that remembers nothing of a thing says so', async () => {
+  expect(await said('events')).toBe('nothing is remembered\n');
+  expect(await said('events', '--about', 'web')).toBe('nothing is remembered about web\n');
+  expect(await said('--json', 'events')).toBe('nothing is remembered\n');
 });

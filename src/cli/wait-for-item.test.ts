@@ -46,7 +46,7 @@ function operator() {
 }
 
 /** The unit tells how its only instance is, and the cloud has heard it. */
-async function tell(state: 'active' | 'activating' | 'failed', message?: string): Promise<void> {
+async function tell(state: 'active' | 'activating' | 'failed' | 'inactive', message?: string): Promise<void> {
   const errorInfo = message === undefined ? undefined : { aosCode: 1, exitCode: 0, message };
   const instances = [{ instance: 0, node: { codename: 'main' }, runtime: { codename: 'crun' }, state, errorInfo }];
   await unit.acked(
@@ -56,13 +56,17 @@ async function tell(state: 'active' | 'activating' | 'failed', message?: string)
   );
 }
 
+async function tellItem(type: 'service' | 'component'): Promise<void> {
+  await unit.acked(unit.sendStatus({ items: [{ item: { id: 'web', type }, version: '1.0.0', state: 'installed' }] }));
+}
+
 const WANTED = { itemId: 'web', version: '1.0.0', numInstances: 1 };
 
 /** Begins to wait, as the commands do: with what was wrong before. */
-async function wait(oldFailureSeconds = SECONDS) {
+async function wait(oldFailureSeconds = SECONDS, numInstances = WANTED.numInstances) {
   const before = await failuresBefore(context, 'web');
   let end: unknown;
-  const ended = waitUntilActive(context, SECONDS, WANTED, before, oldFailureSeconds).then(
+  const ended = waitUntilActive(context, SECONDS, { ...WANTED, numInstances }, before, oldFailureSeconds).then(
     () => {
       end = 'active';
     },
@@ -103,6 +107,23 @@ describe('[P-02] waiting for a deployment', () => {
       await tell('failed', reason);
       expect(waiting.end()).toMatch(new RegExp(`failed: ${reason}`));
     }, PATIENCE);
+  });
+
+  test('for none of a service ends when none is left', async () => {
+    await tellItem('service');
+    await tell('active');
+    const waiting = await wait(SECONDS, 0);
+    await tell('inactive');
+    await vi.waitFor(() => expect(waiting.end()).toBe('active'), PATIENCE);
+  });
+
+  test('for a component without a number ends when one is active', async () => {
+    await tellItem('component');
+    const waiting = await wait(SECONDS, 0);
+    await tell('activating');
+    expect(waiting.end()).toBeUndefined();
+    await tell('active');
+    await vi.waitFor(() => expect(waiting.end()).toBe('active'), PATIENCE);
   });
 
   test('ends with an older failure that stays', async () => {

@@ -68,9 +68,8 @@ export async function waitUntilActive(
   before: Failures = new Map(),
   oldFailureSeconds = OLD_FAILURE_S,
 ): Promise<void> {
-  // 0 of a component means one on each runtime that fits: at least one is waited for.
-  const count = Math.max(1, numInstances);
-  context.output.note(`waiting for ${count} instance(s) of ${itemId} ${version} on ${context.unit}`);
+  const count = numInstances === 0 ? '' : `${numInstances} instance(s) of `;
+  context.output.note(`waiting for ${count}${itemId} ${version} on ${context.unit}`);
   const what = `${itemId} ${version} becoming active`;
   const startedMs = performance.now();
   const old = new Map(before);
@@ -90,8 +89,8 @@ export async function waitUntilActive(
 
 /**
  * All wanted instances of this version are active, and no more, and no other version is there; a failed one ends the
- * wait, unless it is one of `old`: these are forgotten as soon as they are gone. A count of 0 means one on each
- * runtime that fits.
+ * wait, unless it is one of `old`: these are forgotten as soon as they are gone. A count of 0 means none of a service, and
+ * of a component one on each runtime that fits: at least one is waited for.
  */
 function isActive(
   unit: CloudUnit,
@@ -104,7 +103,9 @@ function isActive(
   const instances = instancesOf(unit).filter((instance) => instance.itemId === itemId);
   const active = instances.filter((instance) => instance.version === version && instance.state === 'active');
   const others = instances.filter((instance) => instance.version !== version && instance.state === 'active');
-  const isEnough = numInstances === 0 ? active.length > 0 : active.length === numInstances;
+  const isService = unit.items?.some(({ item }) => item.id === itemId && item.type === 'service') ?? false;
+  const isNone = instances.every(({ state }) => state === 'inactive');
+  const isEnough = numInstances > 0 ? active.length === numInstances : isService ? isNone : active.length > 0;
   return isEnough && others.length === 0;
 }
 

@@ -39,7 +39,10 @@ export function eventsCommand(program: Command, run: Run): void {
 async function localEvents(context: Context, { watch, kind, about, tail }: EventOptions): Promise<void> {
   const query = { limit: Math.max(1, tail), ...(kind && { kind }), ...(about && { id: about }) };
   if (!watch) {
-    for (const event of await context.askLocal<LocalEvent[]>('/events', query)) print(context, event);
+    const events = await context.askLocal<LocalEvent[]>('/events', query);
+    for (const event of events) print(context, event);
+    if (events.length === 0)
+      context.output.note(`nothing is remembered${about === undefined ? '' : ` about ${about}`}`);
     return;
   }
   for await (const event of context.followDaemon<LocalEvent>('cm', '/events/follow', query)) print(context, event);

@@ -4,6 +4,7 @@ import { hostname, tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import type { Command } from 'commander';
+import { asAosError } from '../../core/index.ts';
 import type { Context } from '../context.ts';
 import { printResult } from '../output.ts';
 import { type CollectOptions, collect } from '../support/collect.ts';
@@ -38,7 +39,10 @@ async function supportBundle(context: Context, { output, ...options }: BundleOpt
       await mkdir(dirname(target), { recursive: true, mode: 0o700 });
       await writeFile(target, text, { mode: 0o600 });
     }
-    await execute('tar', ['-czf', archive, '-C', directory, name]);
+    await execute('tar', ['-czf', archive, '-C', directory, name]).catch((error: { readonly stderr?: string }) => {
+      // The first line tells what is wrong, those after it what became of tar.
+      throw asAosError(error.stderr?.split('\n')[0] || error, `cannot write ${archive}`);
+    });
     const missing = [...files.keys()].filter((path) => path.endsWith('.missing'));
     printResult(context.output, { archive, files: [...files.keys()].sort() }, [archive]);
     if (missing.length > 0) context.output.note(`not to be had: ${missing.join(', ')}; each says why in the archive`);

@@ -39,7 +39,10 @@ export class OciLayout {
     const layout = isFolder ? new OciLayout(path, path, false) : await OciLayout.#unpack(path, signal);
     if (existsSync(join(layout.#directory, 'index.json'))) return layout;
     await layout.close();
-    throw new AosError('invalidArgument', `${path} is no OCI image layout: it has no index.json`);
+    throw new AosError(
+      'invalidArgument',
+      `${path} is no OCI image layout: it has no index.json${isFolder ? ', and no config.yaml of an author either' : ''}`,
+    );
   }
 
   static async #unpack(path: string, signal: AbortSignal): Promise<OciLayout> {
