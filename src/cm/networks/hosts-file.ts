@@ -13,11 +13,19 @@ export interface HostsFileOptions {
   readonly logger: Logger;
 }
 
-/** One line per address that has names. Pure. */
+/** A publisher chooses some of them: anything else could be several names, or a line for another address. */
+const HOST_NAME = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,252}$/;
+
+export function isHostName(text: string): boolean {
+  return HOST_NAME.test(text);
+}
+
+/** One line per address that has names; what is no name of a host is left out. Pure. */
 export function formatHosts(instances: Iterable<NetworkInstance>): string {
   return [...instances]
-    .filter(({ hosts }) => hosts.length > 0)
-    .map(({ ip, hosts }) => `${[ip, ...hosts].join('\t')}\n`)
+    .map(({ ip, hosts }) => [ip, ...hosts.filter(isHostName)])
+    .filter(({ length }) => length > 1)
+    .map((words) => `${words.join('\t')}\n`)
     .join('');
 }
 

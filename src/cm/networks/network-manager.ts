@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { asAosError, type InstanceIdent, type Logger } from '../../core/index.ts';
 import { checkSubnet, parseIp, parseRoutes, type Route, SUBNETS } from './addresses.ts';
-import type { HostsFile } from './hosts-file.ts';
+import { type HostsFile, isHostName } from './hosts-file.ts';
 import type { NetworkInstance, NetworkState, RulePush } from './model.ts';
 import type { NetworkStore } from './network-store.ts';
 import {
@@ -83,6 +83,8 @@ export class NetworkManager {
     const result = planAllocation(before, { ...request, dnsServers: dnsIp ? [dnsIp] : [] }, this.#choice([]));
     this.#keep(result.state);
     this.#note(request.networkId, result.instance.ip);
+    const unknown = result.instance.hosts.filter((name) => !isHostName(name));
+    if (unknown.length > 0) this.#logger.warn({ ident: request.ident, names: unknown }, 'these are no names of hosts');
     await this.#writeHosts();
     this.#push(result.pushes);
     return result;

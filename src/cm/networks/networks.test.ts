@@ -130,6 +130,18 @@ describe('the unit', () => {
     expect(await readFile(join(directory, 'addnhosts'), 'utf8')).toBe('');
   });
 
+  test('[CM-99] [X-16] a name that would be several, or a line of its own, takes nobody else the name', async () => {
+    const manager = await start();
+    await manager.nodeNetwork('owner', 'main');
+    const allocate = (itemId: string, ...hosts: string[]) =>
+      manager.allocate({ ident: ident(itemId), networkId: 'owner', nodeId: 'main', data: { ...NO_DATA, hosts } });
+    await allocate('bank', 'bank');
+    await allocate('evil', 'x\n172.17.0.4\tbank', 'y bank', 'z\tbank', '# bank', '', '-o', 'x'.repeat(254), 'evil');
+    await allocate('nameless', 'a/b');
+    expect(await readFile(join(directory, 'addnhosts'), 'utf8')).toBe('172.17.0.3\tbank\n172.17.0.4\tevil\n');
+    await expect(allocate('evil', 'BANK')).rejects.toMatchObject({ code: 'alreadyExist' });
+  });
+
   test('[CM-100] a connection to another network gets a rule for each instance that exposes the port', async () => {
     const manager = await start();
     for (const owner of ['o1', 'o2']) await manager.nodeNetwork(owner, 'main');

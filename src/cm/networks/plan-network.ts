@@ -159,10 +159,11 @@ export function planAllocation(state: NetworkState, request: AllocateRequest, ch
   return { state: next, network, instance, rules, pushes };
 }
 
+/** Name servers make no difference between small and capital letters. */
 function checkHosts(state: NetworkState, key: string, hosts: readonly string[]): void {
-  const wanted = new Set(hosts);
+  const wanted = new Set(hosts.map((name) => name.toLowerCase()));
   for (const [other, { hosts: taken }] of state.instances) {
-    if (other !== key && taken.some((name) => wanted.has(name))) {
+    if (other !== key && taken.some((name) => wanted.has(name.toLowerCase()))) {
       throw new AosError('alreadyExist', 'host already exists');
     }
   }
