@@ -1,7 +1,7 @@
 /** Keeps the networks and the CM's view of them together: tells what runs, takes rules that come later. */
 import { readFile, writeFile } from 'node:fs/promises';
-import { AosError, asAosError, type Clock, type Logger } from '../../core/index.ts';
-import type { CmServices } from '../client/index.ts';
+import { AosError, asAosError, type Clock, instanceName, type Logger } from '../../core/index.ts';
+import type { CmServices, FirewallUpdate } from '../client/index.ts';
 import type { NetworkManager } from './network-manager.ts';
 
 const IP_FORWARD = '/proc/sys/net/ipv4/ip_forward';
@@ -47,16 +47,28 @@ export class NetworkLink {
 
   async #subscribe(): Promise<void> {
     const { signal } = this.#abort;
-    const { manager, cm, clock, logger, reconnectMs } = this.#options;
+    const { cm, clock, logger, reconnectMs } = this.#options;
     while (!signal.aborted) {
       try {
-        for await (const update of cm.firewallUpdates(signal)) await manager.update(update, signal);
+        for await (const update of cm.firewallUpdates(signal)) await this.#take(update);
       } catch (error) {
         if (signal.aborted) return;
         logger.debug({}, `the subscription to networks ended: ${asAosError(error).message}`);
       }
       // Ends early only because the daemon stops, which the loop sees.
       await clock.sleep(reconnectMs, signal).catch(() => undefined);
+    }
+  }
+
+  /** Rules that cannot be made keep neither others nor the subscription; the CM says them again when it synchronises. */
+  async #take(update: FirewallUpdate): Promise<void> {
+    const { manager, logger } = this.#options;
+    try {
+      await manager.update(update, this.#abort.signal);
+    } catch (error) {
+      if (this.#abort.signal.aborted) return;
+      const name = instanceName(update.ident);
+      logger.warn({ instance: name }, `the rules of the CM for ${name} were not taken: ${asAosError(error).message}`);
     }
   }
 
