@@ -75,9 +75,8 @@ function port(text: string, proto: string): string {
   return `${range.protocol} dport ${formatPorts(range)}`;
 }
 
-/** Fills the chain of an instance; it exists afterwards. Throws `invalidArgument` naming what no rule can be made of. */
-export function fillChain(instance: InstanceFirewall): string[] {
-  const chain = `inet aos ${instanceChain(checked(instance.id, NAME, 'instance id'))}`;
+/** The rules of an instance, in their order. Throws `invalidArgument` naming what no rule can be made of. */
+function rulesOf(instance: InstanceFirewall): string[] {
   const ip = checked(instance.ip, IP, 'address');
   const subnet = instance.subnet && checked(instance.subnet, SUBNET, 'subnet');
   const exposed = instance.exposedPorts.map((text) => {
@@ -87,7 +86,7 @@ export function fillChain(instance: InstanceFirewall): string[] {
   const allowed = instance.rules.map(
     (rule) => `ip saddr ${ip} ip daddr ${checked(rule.dstIp, IP, 'address')} ${port(rule.dstPort, rule.proto)} accept`,
   );
-  const rules = [
+  return [
     ...(subnet
       ? [
           `ip saddr ${subnet} ip daddr ${ip} accept comment "from its own network"`,
@@ -101,6 +100,12 @@ export function fillChain(instance: InstanceFirewall): string[] {
     `ip saddr ${ip} ip daddr != @${NETWORKS_SET} accept comment "to the world"`,
     `ip saddr ${ip} drop`,
   ];
+}
+
+/** Fills the chain of an instance; it exists afterwards. Throws `invalidArgument` naming what no rule can be made of. */
+export function fillChain(instance: InstanceFirewall): string[] {
+  const chain = `inet aos ${instanceChain(checked(instance.id, NAME, 'instance id'))}`;
+  const rules = rulesOf(instance);
   return [
     `add chain ${chain} { ${comment(instance.name)}; }`,
     `flush chain ${chain}`,
@@ -121,12 +126,15 @@ export interface WantedFirewall {
 /**
  * One transaction that makes the table what is wanted: what is right already stays, so that connections of running
  * instances are not touched; chains of nobody and masquerading of nothing go. `changed` are the ids whose chain is
- * filled anew although it exists. Nothing of other tables is touched.
+ * filled anew although it is there; one that has more or fewer rules than it should is, too: a crash came between an
+ * intent and the firewall, or somebody took rules away. Nothing of other tables is touched.
  */
 export function planFirewall(state: FirewallState, wanted: WantedFirewall, changed: ReadonlySet<string>): string[] {
   const chains = new Map(wanted.instances.map((instance) => [instanceChain(instance.id), instance]));
   const orphans = [...state.chains].filter((chain) => chain.startsWith('instance_') && !chains.has(chain));
-  const refilled = wanted.instances.filter(({ id }) => changed.has(id) || !state.chains.has(instanceChain(id)));
+  const isWhole = (instance: InstanceFirewall) =>
+    state.ruleCounts.get(instanceChain(instance.id)) === rulesOf(instance).length;
+  const refilled = wanted.instances.filter((instance) => changed.has(instance.id) || !isWhole(instance));
   const kept = state.masquerades.filter(
     (found, index, all) =>
       wanted.networks.some(({ subnet, bridge }) => subnet === found.subnet && bridge === found.bridge) &&

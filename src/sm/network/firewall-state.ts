@@ -3,6 +3,8 @@ import { LEAVING_MAP, REACHING_MAP } from './firewall-script.ts';
 
 export interface FirewallState {
   readonly chains: ReadonlySet<string>;
+  /** How many rules each chain has that has any. */
+  readonly ruleCounts: ReadonlyMap<string, number>;
   /** Named sets and maps; of a set of subnets what is in it, sorted. */
   readonly sets: ReadonlyMap<string, readonly string[]>;
   /** Address to chain. */
@@ -19,6 +21,7 @@ export interface FirewallState {
 
 export const NO_FIREWALL: FirewallState = {
   chains: new Set(),
+  ruleCounts: new Map(),
   sets: new Map(),
   leaving: new Map(),
   reaching: new Map(),
@@ -42,10 +45,13 @@ interface Listed {
 export function readFirewall(listing: unknown): FirewallState {
   const entries = (listing as { readonly nftables: readonly Listed[] }).nftables;
   const rules = entries.flatMap(({ rule }) => rule ?? []);
+  const ruleCounts = new Map<string, number>();
+  for (const { chain } of rules) ruleCounts.set(chain, (ruleCounts.get(chain) ?? 0) + 1);
   const forward = rules.filter(({ chain }) => chain === 'forward');
   const maps = new Map(entries.flatMap(({ map }) => (map ? [[map.name, map] as const] : [])));
   return {
     chains: new Set(entries.flatMap(({ chain }) => chain?.name ?? [])),
+    ruleCounts,
     sets: new Map<string, readonly string[]>([
       ...entries.flatMap(({ set }) => (set ? [[set.name, (set.elem ?? []).map(readSubnet).sort()] as const] : [])),
       ...[...maps.keys()].map((name) => [name, []] as const),

@@ -206,6 +206,11 @@ describe('what cannot be', () => {
     });
   });
 
+  test('[CM-100] a rule that was meant before a crash, and not made, is made at the next start', () => {
+    expect(result.intent).toEqual(['killed', false]);
+    expect(result.madeGood).toBe(true);
+  });
+
   test('a rule that somebody else put into our table stays', () => {
     expect(result.ruleStays).toBe(true);
   });

@@ -71,6 +71,7 @@ describe('changes of the firewall', () => {
   const network = { subnet: '172.17.0.0/16', bridge: 'br-1' };
   const whole: FirewallState = {
     chains: new Set(['forward', 'postrouting', chain]),
+    ruleCounts: new Map([[chain, 5]]),
     sets: new Map([
       ['node_networks', ['172.17.0.0/16']],
       ['leaving', []],
@@ -89,6 +90,14 @@ describe('changes of the firewall', () => {
   test('what is as it is wanted is not touched', () => {
     expect(planFirewall(whole, wanted, noneChanged)).toEqual([]);
   });
+
+  test.each([0, 4, 6])(
+    '[SM-36] a chain that has %i rules instead of 5 is filled anew, in the same transaction',
+    (count) => {
+      const damaged = { ...whole, ruleCounts: new Map([[chain, count]]) };
+      expect(planFirewall(damaged, wanted, noneChanged)).toEqual(fillChain(instance));
+    },
+  );
 
   test('a missing table is made: closed before anything is let through', () => {
     const lines = planFirewall(NO_FIREWALL, { instances: [], networks: [] }, noneChanged);
@@ -186,6 +195,10 @@ describe('changes of the firewall', () => {
     };
     expect(readFirewall(listing)).toEqual({
       chains: new Set(['forward']),
+      ruleCounts: new Map([
+        ['forward', 5],
+        ['postrouting', 2],
+      ]),
       sets: new Map<string, string[]>([
         ['node_networks', ['172.18.0.0/16']],
         ['leaving', []],

@@ -4,6 +4,7 @@
  */
 import type { AosError } from '../../../core/index.ts';
 import { HostLinks } from '../../../platform/ip/index.ts';
+import { HostNft } from '../../../platform/nft/index.ts';
 import { hostInterface } from '../names.ts';
 import type { NetworkManager } from '../network-manager.ts';
 import { idOf, NetworkHost, outcomeOf, request } from './network-host.ts';
@@ -118,6 +119,19 @@ const wanted = [good, request('bad', 'red', shaped), stale];
 const outcomes = await host.manager({ links: new SpoiledLinks() }).start(wanted, signal);
 result.batch = wanted.map((one) => outcomeOf(outcomes, one).slice(0, 'runtime: tc'.length));
 result.nothingOfTheBad = (await new HostLinks().list(signal)).some(({ name }) => name === hostInterface(idOf(bad)));
+// The power goes between the intent and the firewall: the next start makes what was meant.
+class DeadNft extends HostNft {
+  override async apply(): Promise<void> {
+    throw new Error('killed');
+  }
+}
+const isOpen = async () =>
+  (await run('nft', ['list', 'table', 'inet', 'aos'])).stdout.includes('tcp dport 4711 accept');
+const intent = { ident: good.info.ident, firewallRules: [{ ...rule, dstPort: '4711' }] };
+const dying = host.manager({ nft: new DeadNft() });
+result.intent = [await dying.update(intent, signal).catch((error: Error) => error.message), await isOpen()];
+await host.manager().adopt([good], signal);
+result.madeGood = await isOpen();
 result.ruleStays = (await run('nft', ['list', 'chain', 'inet', 'aos', 'forward'])).stdout.includes('of somebody else');
 host.remove();
 console.log(JSON.stringify(result));
