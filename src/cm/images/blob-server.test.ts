@@ -1,28 +1,35 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { request } from 'node:http';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdtemp, readdir, readlink, rm, writeFile } from 'node:fs/promises';
+import { type IncomingMessage, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { AosError, digestOf, silentLogger } from '../../core/index.ts';
 import { advertisedHost, namesOfCertificate, parseFileServerUrl } from './blob-address.ts';
 import { BlobServer, parseRange } from './blob-server.ts';
 
 const content = Buffer.from('0123456789');
 const digest = digestOf(content);
-const path = `/blobs/${digest.replace(':', '/')}`;
+const large = randomBytes(20_000_000);
+const largeDigest = digestOf(large);
+const pathOf = (of: string) => `/blobs/${of.replace(':', '/')}`;
+const path = pathOf(digest);
 let directory: string;
 let server: BlobServer;
 
 beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), 'aos-blob-server-'));
   await writeFile(join(directory, 'blob'), content);
+  await writeFile(join(directory, 'large'), large);
   await writeFile(join(directory, 'secret'), 'secret');
   server = await BlobServer.open({
     host: '127.0.0.1',
     port: 0,
     blobPath: async (asked) => {
       if (asked === digest) return join(directory, 'blob');
+      if (asked === largeDigest) return join(directory, 'large');
       throw new AosError('notFound', 'no such blob');
     },
     isKnown: async (asked) => asked !== digestOf('stranger'),
@@ -55,6 +62,34 @@ test('[CM-49] a blob is served whole and by range, right to the byte', async () 
   expect(await ask(path, 'GET', { range: 'bytes=7-' })).toMatchObject({ status: 206, body: '789' });
   expect(await ask(path, 'GET', { range: 'bytes=-2' })).toMatchObject({ status: 206, body: '89' });
   expect(await ask(path, 'GET', { range: 'bytes=10-' })).toMatchObject({ status: 416, body: '' });
+});
+
+test('[CM-49] a large blob comes as it is, also to several at once and to those who read slowly', async () => {
+  const fetched = async (pauseMs: number) => {
+    const outgoing = request({ host: '127.0.0.1', port: server.port, path: pathOf(largeDigest) }).end();
+    const [response] = (await once(outgoing, 'response')) as [IncomingMessage];
+    const parts: Buffer[] = [];
+    for await (const part of response) {
+      parts.push(part as Buffer);
+      if (parts.length < 20) await new Promise((resolve) => setTimeout(resolve, pauseMs));
+    }
+    return Buffer.concat(parts).equals(large);
+  };
+  expect(await Promise.all([fetched(0), fetched(3), fetched(1)])).toEqual([true, true, true]);
+});
+
+test('[CM-49] who goes away in the middle of a blob leaves no file open', async () => {
+  const openFiles = async () => {
+    const names = await readdir('/proc/self/fd');
+    const targets = await Promise.all(names.map((name) => readlink(`/proc/self/fd/${name}`).catch(() => '')));
+    return targets.filter((target) => target === join(directory, 'large')).length;
+  };
+  const outgoing = request({ host: '127.0.0.1', port: server.port, path: pathOf(largeDigest) }).end();
+  const [response] = (await once(outgoing, 'response')) as [IncomingMessage];
+  await once(response, 'readable');
+  expect(await openFiles()).toBe(1);
+  response.destroy();
+  await vi.waitFor(async () => expect(await openFiles()).toBe(0), { timeout: 20_000 });
 });
 
 test('[CM-49] HEAD tells the size and, in the spelling that twins look for, that ranges are accepted', async () => {

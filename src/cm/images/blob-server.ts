@@ -2,15 +2,14 @@
  * Blobs for SMs over plain HTTP (spec/cm.md 3.11, spec/decisions.md CM-26, 7.2): GET and HEAD of `/blobs/<alg>/<hex>`
  * with ranges, nothing else. The content is not secret on the unit and every SM checks its digest.
  */
-import { createReadStream } from 'node:fs';
-import { stat } from 'node:fs/promises';
+import { open, stat } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { pipeline } from 'node:stream/promises';
-import { asAosError, type Digest, type Logger } from '../../core/index.ts';
+import { AosError, asAosError, type Digest, type Logger } from '../../core/index.ts';
 
 const PATH = /^\/blobs\/(sha256)\/([0-9a-f]{64})$/;
 const MAX_CONNECTIONS = 256;
+const PIECE_BYTES = 256 * 1024;
 
 export interface BlobServerOptions {
   /** `host:port`; a loopback address listens there alone, every other host on all interfaces. */
@@ -89,7 +88,40 @@ async function answer(request: IncomingMessage, response: ServerResponse, option
     ...(range && { 'Content-Range': `bytes ${start}-${end}/${size}` }),
   });
   if (request.method === 'HEAD' || size === 0) response.end();
-  else await pipeline(createReadStream(path, { start, end }), response);
+  else await send(path, { start, end }, response);
+}
+
+interface Range {
+  /** First and last byte, both inclusive. */
+  readonly start: number;
+  readonly end: number;
+}
+
+/** From one buffer, again and again: fresh ones for each piece of a large blob would be garbage of many megabytes. */
+async function send(path: string, { start, end }: Range, response: ServerResponse): Promise<void> {
+  const file = await open(path, 'r');
+  try {
+    const buffer = Buffer.allocUnsafeSlow(Math.min(PIECE_BYTES, end - start + 1));
+    for (let at = start; at <= end; ) {
+      const { bytesRead } = await file.read(buffer, 0, Math.min(buffer.byteLength, end - at + 1), at);
+      if (bytesRead === 0) throw new AosError('failed', `${path} ends at byte ${at}, expected ${end + 1} bytes`);
+      await written(response, buffer.subarray(0, bytesRead));
+      at += bytesRead;
+    }
+    response.end();
+  } finally {
+    await file.close();
+  }
+}
+
+/** Resolves when the piece is out of our hands, and may be changed. */
+function written(response: ServerResponse, piece: Uint8Array): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const gone = () => reject(new AosError('canceled', 'the connection was closed'));
+  if (response.destroyed) gone();
+  response.once('close', gone);
+  response.write(piece, (error) => (error ? reject(error) : resolve()));
+  return promise.finally(() => response.off('close', gone));
 }
 
 async function find(
@@ -113,10 +145,7 @@ async function find(
 }
 
 /** One range of bytes, both ends inclusive. What is no such range counts as none, as HTTP wants it. */
-export function parseRange(
-  header: string | undefined,
-  size: number,
-): { readonly start: number; readonly end: number } | 'unsatisfiable' | undefined {
+export function parseRange(header: string | undefined, size: number): Range | 'unsatisfiable' | undefined {
   const match = /^bytes=(\d*)-(\d*)$/.exec(header?.trim() ?? '');
   if (!match || (match[1] === '' && match[2] === '')) return undefined;
   const [, first, last] = match;
