@@ -6,7 +6,7 @@ import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { chmod, mkdir, symlink, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { bundleOf } from '../../devenv/daemon-process.ts';
@@ -40,7 +40,9 @@ beforeAll(async () => {
     await writeFile(path, `#!/bin/sh\n${text}\n`);
     await chmod(path, 0o755);
   };
-  await program(join(bin, 'aosctl'), `exec '${process.execPath}' '${bundleOf('aosctl')}' "$@"`);
+  for (const name of ['aosctl', 'aos-cloud']) {
+    await program(join(bin, name), `exec '${process.execPath}' '${bundleOf(name)}' "$@"`);
+  }
   const ctl = join(PROJECT_ROOT, 'devenv', 'ctl.ts');
   await program(join(directory, 'dev'), `[ "$1" = ctl ] || exit 2\nshift\nexec '${process.execPath}' '${ctl}' "$@"`);
   env = {
@@ -279,6 +281,23 @@ describe('the pages tell what works', () => {
       });
       await must(...block('docs/firmware.md', 'aosctl publish my-layout'));
       expect(await must('aosctl items --published')).toMatch(/boot-fw +component +2\.0\.0/);
+    },
+    STORY_MS,
+  );
+
+  test(
+    'docs/cloud.md: a backup while the cloud runs, and what it holds in an empty directory',
+    async () => {
+      const [backup, restore] = block('docs/cloud.md', 'aos-cloud backup').map((line) =>
+        line.replace('/backup/', `${directory}/`),
+      );
+      const config = JSON.parse(await readFile(world.cloud.layout.config, 'utf8')) as { workingDir: string };
+      await copyFile(world.cloud.layout.config, join(directory, 'cloud.cfg'));
+      const size = /\d+ files, \d+ bytes/;
+      const [written] = size.exec(await must(backup!))!;
+      const other = { ...config, workingDir: join(directory, 'restored') };
+      await writeFile(join(directory, 'cloud.cfg'), JSON.stringify(other));
+      expect(await must(restore!)).toContain(written);
     },
     STORY_MS,
   );
