@@ -30,6 +30,11 @@ export interface SoakResult {
 /** Progress is told this often. */
 const TELL_EVERY = 50;
 
+/** The daemon collects its garbage after 5 s without work (TidyMemory); what stays after that is held. */
+const QUIET_MS = 7_000;
+/** Memory that moves less than this is taken as still. */
+const STILL_BYTES = 1024 * 1024;
+
 /** An instance that falls comes back at once, and may fall often. */
 const RUN_PARAMETERS = { startInterval: '1s', startBurst: 100, restartInterval: '20ms' };
 
@@ -58,17 +63,17 @@ export async function soakSm(node: SmNode, options: SoakOptions): Promise<SoakRe
     const directories = ['work', 'runtime', 'oci', 'states', 'storages'].map((name) => node.at(name));
     return countBelongings(owner, directories);
   };
-  /** Helpers end a moment after what they helped with. */
+  /** Helpers end a moment after what they helped with, and garbage is collected when nothing more comes up. */
   const atRest = async () => {
-    let last = count();
+    let [still, since] = [count(), performance.now()];
     return until(
       'the node is at rest',
       () => {
-        const [former, now] = [last, count()];
-        last = now;
-        return { former, now };
+        const now = count();
+        if (!isStill(still, now)) [still, since] = [now, performance.now()];
+        return { now, stillMs: performance.now() - since };
       },
-      ({ former, now }) => former.processes === now.processes && former.descriptors === now.descriptors,
+      ({ stillMs }) => stillMs >= QUIET_MS,
     ).then(({ now }) => now);
   };
   /** The service falls, and is started again by the node alone. */
@@ -109,6 +114,11 @@ export async function soakSm(node: SmNode, options: SoakOptions): Promise<SoakRe
   }
   return { before, during, after: await atRest(), ...done };
 }
+
+const isStill = (former: Belongings, now: Belongings) =>
+  former.processes === now.processes &&
+  former.descriptors === now.descriptors &&
+  Math.abs(former.privateBytes - now.privateBytes) < STILL_BYTES;
 
 const sorted = (states: object) => Object.entries(states).sort(([a], [b]) => a.localeCompare(b));
 
