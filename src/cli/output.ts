@@ -1,4 +1,5 @@
 /** Two forms of every answer: a table for people, JSON for programs. */
+import { fitColumns, GAP, INDENT } from './fit-columns.ts';
 
 /** How text stands out; each leaves it as it is where there are no colours. */
 export interface Style {
@@ -46,44 +47,43 @@ const WORDS: Readonly<Record<string, Exclude<keyof Style, 'strong' | 'faint'>>> 
 };
 
 /** A word of a state in its colour; every other text as it is. */
-export function showState(word: string, { style }: Look): string {
+export const showState = (word: string, look: Look): string => inColour(word, word, look);
+
+/** A text in the colour of a word that may be more than is shown of it. */
+function inColour(text: string, word: string, { style }: Look): string {
   const tone = WORDS[word];
-  return tone === undefined ? word : style[tone](word);
+  return tone === undefined ? text : style[tone](text);
 }
 
 /** Since when a state is as it is; nothing where it was never another: the beginning of time says so. */
 export const sinceOf = (time: string): string => (Date.parse(time) === 0 ? '' : ` since ${time}`);
 
-/** The last column may be cut so much, to fit a terminal. */
-const LEAST_LAST_COLUMN = 12;
-const GAP = 2;
-
-/** Aligned columns with upper-case titles; a table without rows says so. On a terminal the last column is cut to its width. */
+/**
+ * Aligned columns with upper-case titles; a table without rows says so. On a terminal no line is wider than it: columns are
+ * cut, all but the first.
+ */
 export function formatTable<Row>(rows: readonly Row[], columns: Columns<Row>, look: Look = PLAIN): string[] {
   const titles = Object.keys(columns);
   if (rows.length === 0) return ['(none)'];
   const lines = [titles.map((title) => title.toUpperCase())];
   for (const row of rows) lines.push(titles.map((title) => formatCell(columns[title]!(row))));
-  const widths = titles.map((_, index) => Math.max(...lines.map((line) => line[index]!.length)));
-  const last = titles.length - 1;
-  const before = widths.slice(0, last).reduce((sum, width) => sum + width + GAP, 0);
-  const room = look.width === undefined ? Number.POSITIVE_INFINITY : Math.max(LEAST_LAST_COLUMN, look.width - before);
-  return lines.map((line, row) =>
-    line
-      .map((cell, index) => {
-        if (index === last) return colour(cut(cell, room), row, look);
-        // Colours have no width of their own.
-        return colour(cell, row, look) + ' '.repeat(widths[index]! - cell.length + GAP);
-      })
-      .join('')
-      .trimEnd(),
-  );
+  const natural = titles.map((_, index) => Math.max(...lines.map((line) => line[index]!.length)));
+  const { widths, isStacked } = fitColumns(natural, look.width);
+  return lines.flatMap((line, row) => {
+    const cells = widths.map((width, index) => formatColumn(line[index]!, width, row === 0, look));
+    const [first, ...others] = cells;
+    const parts = isStacked ? [[first], [INDENT, ...others]] : [cells];
+    return parts.map((part) => part.join('').trimEnd());
+  });
 }
 
-const colour = (cell: string, row: number, look: Look): string =>
-  row === 0 ? look.style.strong(cell) : showState(cell, look);
-
-const cut = (text: string, room: number): string => (text.length <= room ? text : `${text.slice(0, room - 1)}…`);
+/** A cell in its width, with the gap behind it. */
+function formatColumn(cell: string, width: number, isTitle: boolean, look: Look): string {
+  const shown = cell.length <= width ? cell : `${cell.slice(0, width - 1)}…`;
+  // Colours have no width of their own.
+  const space = ' '.repeat(width - shown.length + GAP);
+  return (isTitle ? look.style.strong(shown) : inColour(shown, cell, look)) + space;
+}
 
 /** Prints rows as a table, or as a JSON array of the rows themselves. */
 export function printRows<Row>(output: Output, rows: readonly Row[], columns: Columns<Row>): void {

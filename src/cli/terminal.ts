@@ -48,7 +48,8 @@ export class Terminal implements Output {
   /** Asked each time: windows change their size. */
   get width(): number | undefined {
     const { stdout } = this.#options;
-    return stdout.isTTY === true && !this.json ? stdout.columns : undefined;
+    // Some terminals do not know their size, and say 0.
+    return stdout.isTTY === true && !this.json ? stdout.columns || undefined : undefined;
   }
 
   line(text: string): void {

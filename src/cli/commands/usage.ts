@@ -22,8 +22,8 @@ const INSTANCES: Columns<InstanceRate> = {
 };
 
 const NETWORKS: Columns<NetworkReport> = {
-  network: ({ networkId }) => networkId,
   instance: ({ itemId, subjectId, instance }) => `${itemId}/${subjectId}/${instance}`,
+  network: ({ networkId }) => networkId,
   node: ({ nodeId }) => nodeId,
   address: ({ ip }) => ip,
   ports: ({ exposedPorts }) => exposedPorts.join(','),
