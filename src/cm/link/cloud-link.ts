@@ -190,7 +190,7 @@ export class CloudLink implements CloudLinkApi {
         if (!renewed && !signal.aborted) this.#diary.failed(error, 'the session with the cloud ended');
       } catch (error) {
         if (signal.aborted) break;
-        delayMs = reconnect.afterFailure(error);
+        delayMs = reconnect.afterFailure(error, this.#endpoints.nextRequestDelayMs);
         this.#diary.failed(asAosError(error), 'cannot connect to the cloud');
       }
       if (delayMs > 0 && !signal.aborted) await this.#pause(delayMs);

@@ -32,6 +32,17 @@ describe('[CM-09] the pause before the next attempt', () => {
     expect(reconnect.afterFailure(new RepeatLater('later', 3_600_000))).toBe(600_000);
   });
 
+  test('[CM-03] begins with what the cloud wants as soon as it has said so, and grows from there', () => {
+    const reconnect = new Reconnect(LINK, evenly);
+    expect(reconnect.afterFailure(failure)).toBe(1000);
+    // Its addresses do not work, or its sessions end soon.
+    expect(reconnect.afterFailure(failure, 30_000)).toBe(30_000);
+    expect(reconnect.afterFailure(failure, 30_000)).toBe(60_000);
+    expect(reconnect.afterSession({ lastedMs: 10, renewed: false, firstMs: 30_000 })).toBe(120_000);
+    expect(reconnect.afterFailure(failure, 5000), 'what has grown stays').toBe(240_000);
+    expect(reconnect.afterFailure(failure, 3_600_000), 'nothing is longer than the largest').toBe(600_000);
+  });
+
   test('begins again after a session that lasted, where the cloud wants it to', () => {
     const reconnect = new Reconnect(LINK, evenly);
     for (let count = 0; count < 8; count += 1) reconnect.afterFailure(failure);

@@ -12,6 +12,8 @@ export class Reconnect {
   readonly #numbers: ReconnectNumbers;
   readonly #random: () => number;
   readonly #backoff: Backoff;
+  /** What the cloud wants the delays to begin with, as far as it was heeded. */
+  #firstMs = 0;
 
   constructor(numbers: ReconnectNumbers, random: () => number = Math.random) {
     this.#numbers = numbers;
@@ -24,23 +26,33 @@ export class Reconnect {
     });
   }
 
-  /** The delay after a failed attempt; a cloud that names a longer one is obeyed up to the largest. */
-  afterFailure(error: unknown): number {
-    const delayMs = this.#backoff.next();
+  /**
+   * The delay after a failed attempt; a cloud that names a longer one is obeyed up to the largest. `firstMs`: what it
+   * wants the delays to begin with; 0: nothing.
+   */
+  afterFailure(error: unknown, firstMs = 0): number {
+    const delayMs = this.#next(firstMs);
     return error instanceof RepeatLater
       ? Math.min(Math.max(delayMs, error.delayMs), this.#numbers.reconnectMaxMs)
       : delayMs;
   }
 
-  /**
-   * The delay after a session. A cloud that ends each session soon is not asked again and again without pause.
-   * `firstMs`: what the cloud wants the delays to begin with; 0: nothing.
-   */
+  /** The delay after a session. A cloud that ends each session soon is not asked again and again without pause. */
   afterSession(session: { readonly lastedMs: number; readonly renewed: boolean; readonly firstMs: number }): number {
     const { stableSessionMs, afterLossMaxMs, reconnectFirstMs } = this.#numbers;
     const isStable = session.lastedMs >= stableSessionMs;
-    if (!isStable && !session.renewed) return this.#backoff.next();
+    if (!isStable && !session.renewed) return this.#next(session.firstMs);
+    this.#firstMs = session.firstMs;
     this.#backoff.reset(session.firstMs || reconnectFirstMs);
     return session.renewed ? 0 : this.#random() * afterLossMaxMs;
+  }
+  /** A wish that is new counts from now on, unless the delays have grown beyond it. */
+  #next(firstMs: number): number {
+    const delayMs = this.#backoff.next();
+    if (firstMs === this.#firstMs) return delayMs;
+    this.#firstMs = firstMs;
+    if (delayMs >= firstMs) return delayMs;
+    this.#backoff.reset(firstMs);
+    return this.#backoff.next();
   }
 }
