@@ -17,6 +17,13 @@ export function whyIgnored(message: Origin, inForce: Origin | undefined): string
   return `it was made at ${message.createdAt}, and the bundle in force later, at ${inForce.createdAt}`;
 }
 
+/** Why it is told that a message of the cloud is obeyed although the cloud has said something later; else undefined. */
+export function whyOlder(message: Origin, inForce: Origin | undefined, said = ''): string | undefined {
+  const last = inForce?.source === 'cloud' && inForce.createdAt > said ? inForce.createdAt : said;
+  if (message.createdAt >= last) return undefined;
+  return `it was made at ${message.createdAt}, and another one at ${last}: the clock of the cloud was set back, or an old message came once more`;
+}
+
 /** Why a bundle is refused; undefined when it may be applied. `said` is when the cloud last made a desired status. */
 export function whyBundleIsOld(
   bundle: Extract<Origin, { source: 'bundle' }>,

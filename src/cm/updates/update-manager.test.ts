@@ -50,6 +50,29 @@ describe('an update', () => {
     expect(unit.items).toMatchObject([{ itemId: 'web', version: '1', state: 'installed' }]);
   });
 
+  test('[R-12] an old message that comes once more is reported when it changes anything, also after a restart', async () => {
+    const at = (minute: number) => ({ source: 'cloud', createdAt: `2026-05-04T10:${minute}:00.000000Z` }) as const;
+    const older = () => unit.events.filter(({ what }) => what === 'obeys an older desired status');
+    const say = async (version: string, minute: number) => {
+      manager.accept(desiredStatus({ web: version }), [], at(minute));
+      await settled();
+    };
+    await say('1', 10);
+    await say('2', 20);
+    await say('2', 11);
+    expect(older()).toEqual([]);
+    await say('1', 10);
+    expect(older()).toMatchObject([{ because: expect.stringMatching(/at 2026-05-04T10:10.*another one at .*10:20/) }]);
+    await say('3', 30);
+    await manager.stop();
+    manager = unit.manager(database);
+    manager.start();
+    await say('4', 40);
+    expect(older()).toHaveLength(1);
+    await say('3', 30);
+    expect(older()).toHaveLength(2);
+  });
+
   test('[CM-20] [B-08] the same desired status again costs no step, no event and no write', async () => {
     await run(desiredStatus({ web: '1' }));
     const calls = [...unit.calls];

@@ -27,7 +27,7 @@ import type { InstanceStatus, ItemStatus, RunRequest } from '../model.ts';
 import { UPDATE } from '../numbers.ts';
 import { carryOutOrders, type OrderReports, type OrderTargets } from './carry-out-orders.ts';
 import { type Desired, mergeDesired, wantedItems } from './desired.ts';
-import { type Origin, whyBundleIsOld, whyIgnored } from './origin.ts';
+import { type Origin, whyBundleIsOld, whyIgnored, whyOlder } from './origin.ts';
 import { planUpdate, type UpdateFacts } from './plan-update.ts';
 import { kindsOf, type UpdateKind } from './release-rules.ts';
 import { isRollingBack, planRollBack, type RejectedItem, stillRejected, wantsRollback } from './roll-back.ts';
@@ -156,15 +156,14 @@ export class UpdateManager {
 
   /** Takes up what a former process left. */
   start(): void {
-    const { store, logger, events } = this.#options;
+    const { store, logger } = this.#options;
     const stored = store.load(logger);
     this.#desired = stored.desired;
     this.#rejected = stored.rejected;
     this.#state = stored.state;
     this.#sinceMs = stored.sinceMs;
     if (stored.state !== 'none') {
-      const because = 'the CM was restarted while an update ran';
-      events.record({ about: { kind: 'update', id: 'update' }, what: `goes on with ${stored.state}`, because });
+      this.#record(`goes on with ${stored.state}`, 'the CM was restarted while an update ran');
     }
     this.#worker = this.#work();
   }
@@ -198,20 +197,19 @@ export class UpdateManager {
 
   /**
    * Takes a desired status. The same one again, when all is well, costs neither a write nor a process. `origin` says where
-   * it comes from, where that is known: a message that was made before the bundle in force is not obeyed.
+   * it comes from, where that is known: a message that was made before the bundle in force is not obeyed, one that was made
+   * before another message is reported.
    */
   accept(message: DesiredStatus, refused: readonly RefusedEntry[] = [], origin?: Origin): void {
-    const { store, reports, events, logger } = this.#options;
+    const { store, reports, logger } = this.#options;
+    let older: string | undefined;
     if (origin?.source === 'cloud') {
       const because = whyIgnored(origin, this.#desired?.origin);
       if (because) {
-        events.record({
-          about: { kind: 'update', id: 'update' },
-          what: 'a desired status of the cloud is not obeyed',
-          because,
-        });
+        this.#record('a desired status of the cloud is not obeyed', because);
         return;
       }
+      older = whyOlder(origin, this.#desired?.origin, this.#cloudSaid);
       if (origin.createdAt > (this.#cloudSaid ?? '')) this.#cloudSaid = origin.createdAt;
     }
     const wanted: Desired = { ...mergeDesired(message, this.#desired, refused), ...(origin && { origin }) };
@@ -224,6 +222,7 @@ export class UpdateManager {
       logger.debug({}, 'no update required');
       return;
     }
+    if (older) this.#record('obeys an older desired status', older);
     const rejected = stillRejected(this.#rejected, wanted);
     if (decision.do !== 'start') {
       const remembered = this.#state === 'none' ? { ...wanted, nodes: [], unitConfig: undefined } : wanted;
@@ -239,7 +238,7 @@ export class UpdateManager {
     this.#rejected = rejected;
     this.#error = undefined;
     this.#became('downloading', sinceMs);
-    events.record({ about: { kind: 'update', id: 'update' }, what: 'started', because: decision.because });
+    this.#record('started', decision.because);
     this.#run.abort(new AosError('canceled', 'a newer desired status came'));
     this.#run = new AbortController();
     this.#wake?.();
@@ -261,6 +260,10 @@ export class UpdateManager {
 
   #wantedItems(desired: Desired): WantedItem[] {
     return wantedItems(desired, this.#rejected);
+  }
+
+  #record(what: string, because: string): void {
+    this.#options.events.record({ about: { kind: 'update', id: 'update' }, what, because });
   }
 
   #progress(): UpdateProgress {
@@ -286,11 +289,7 @@ export class UpdateManager {
       try {
         const signal = AbortSignal.any([stopped, run]);
         await phase(this.#options.logger, 'process desired status', {}, () => this.#runThrough(signal));
-        this.#options.events.record({
-          about: { kind: 'update', id: 'update' },
-          what: 'finished',
-          because: 'the unit is as the desired status says, as far as it could be',
-        });
+        this.#record('finished', 'the unit is as the desired status says, as far as it could be');
       } catch (error) {
         if (stopped.aborted) return;
         if (run.aborted) continue;
@@ -319,18 +318,14 @@ export class UpdateManager {
   }
 
   #giveUp(error: AosError): void {
-    const { events, logger } = this.#options;
-    events.record({
-      about: { kind: 'update', id: 'update' },
-      what: `ended early, in ${this.#state}`,
-      because: error.message,
-    });
+    this.#record(`ended early, in ${this.#state}`, error.message);
     this.#error = error;
     try {
       this.#enter('none');
     } catch (storeError) {
       // The disk takes nothing: the next start repeats the stage, which changes nothing that is right.
-      logger.error({ error: asAosError(storeError).message }, 'the end of an update could not be stored');
+      const text = asAosError(storeError).message;
+      this.#options.logger.error({ error: text }, 'the end of an update could not be stored');
       this.#became('none', this.#sinceMs);
     }
   }
