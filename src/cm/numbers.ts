@@ -79,6 +79,8 @@ export const IMAGES = {
   mismatchesBeforeFailure: 3,
   progressAlertMs: 30 * SECOND_MS,
   parallelDownloads: 3,
+  /** After a start: when all items are looked through for damage, if that is sooner than by `removeOutdatedPeriod`. */
+  firstVerifyMs: 10 * MINUTE_MS,
   maxDocumentBytes: 1024 * 1024,
   maxItems: 1024,
 } as const;

@@ -22,6 +22,7 @@ import {
   DecryptingIntake,
   type Downloader,
   type DownloadProgress,
+  discardDownload,
   installBlob,
   installDecrypted,
   parseChecksum,
@@ -195,7 +196,10 @@ export class BlobFetcher {
           : installBlob({ ...request, checksum, signature }));
         return installed.stored ? 'stored' : { mismatch: installed.mismatch };
       } catch (error) {
-        throw isAosError(error, 'noMemory') ? notEnoughSpace(error) : error;
+        if (!isAosError(error, 'noMemory')) throw error;
+        // The disk is full to the brim: what has come of a blob that cannot come whole gives its room to the others.
+        await discardDownload(file);
+        throw notEnoughSpace(error);
       } finally {
         room.giveBack();
       }

@@ -322,6 +322,19 @@ describe('damage', () => {
     expect(await readFile(blobFile(item.layers[0]!), 'utf8')).toBe('layer of web 1');
   });
 
+  test('[CM-46] soon after each start all is looked through once, and damage is mended', async () => {
+    const item = publisher.publish('web', '1');
+    await images.download([item], trust, forever);
+    await images.install([item], notUsed, forever);
+    await damage(item.layers[0]!);
+    images = await open();
+    clock.slept.length = 0;
+    images.start();
+    await vi.waitFor(async () => expect(await readFile(blobFile(item.layers[0]!), 'utf8')).toBe('layer of web 1'));
+    await vi.waitFor(() => expect(clock.slept).toEqual([600_000, 24 * 3_600_000]));
+    expect(images.items()).toMatchObject([{ state: 'installed' }]);
+  });
+
   test('[CM-23] a desired status does not wait for the daily look, not even for one that waits for the cloud', async () => {
     const [item, next] = [publisher.publish('web', '1'), publisher.publish('next', '1')];
     await images.download([item], trust, forever);
@@ -373,6 +386,22 @@ describe('room', () => {
     const next = publisher.publish('c', '1');
     await images.download([next], trust, forever);
     expect(images.items().map(({ itemId, state }) => `${itemId} ${state}`)).toEqual(['b removed', 'c pending']);
+  });
+
+  test('[CM-51] a removed item that is damaged does not keep the others from making room', async () => {
+    const old = [publisher.publish('a', '1'), publisher.publish('b', '1')];
+    for (const item of old) {
+      await images.download([item], trust, forever);
+      await images.install([item], notUsed, forever);
+      await images.install([], notUsed, forever);
+      clock.offsetMs += 10;
+    }
+    await rm(blobFile(old[1]!.indexDigest));
+    images = await open();
+    const layers = old.map(({ layers: [layer] }) => layer!.slice(7));
+    freeBytes = async () => ((await storedBlobs()).some((name) => layers.includes(name)) ? 0 : GIB);
+    await images.download([publisher.publish('c', '1')], trust, forever);
+    expect(images.items().map(({ itemId, state }) => `${itemId} ${state}`)).toEqual(['c pending']);
   });
 });
 

@@ -18,6 +18,7 @@ import type { ImageConfig } from '../../oci/index.ts';
 import type { BlobStore, SignatureTrust } from '../../storage/index.ts';
 import type { EventSink } from '../events/index.ts';
 import type { ItemStatus } from '../model.ts';
+import { IMAGES } from '../numbers.ts';
 import type { BlobFetcher } from './blob-fetcher.ts';
 import { type DocumentCache, type ItemDocuments, walkItem } from './item-documents.ts';
 import { type ItemRow, type ItemRows, itemKey } from './item-rows.ts';
@@ -82,7 +83,7 @@ export class ImageManager implements ItemReader {
     this.#clock = options.clock ?? systemClock;
   }
 
-  /** Looks after removed items, now and from time to time. */
+  /** Looks after removed items, now and from time to time, and soon after the start at the content of all others. */
   start(): void {
     void this.#lookAfter();
   }
@@ -190,8 +191,10 @@ export class ImageManager implements ItemReader {
     const { rows, documents } = this.#options;
     const oldest = oldestRemoved(rows.all());
     if (!oldest) return false;
-    // Without certainty no blob would be deleted, and the item would be lost for nothing.
-    if (!(await digestsInUse(rows.all(), documents)).certain) return false;
+    // Without certainty no blob would be deleted, and the item would be lost for nothing. A removed item that is damaged
+    // hinders nobody: it goes in its turn.
+    const kept = rows.all().filter(({ state }) => state !== 'removed');
+    if (!(await digestsInUse(kept, documents)).certain) return false;
     this.#write([{ drop: oldest, because: 'room on the disk is needed' }], 'cm.images.evict');
     await this.#deleteOrphans();
     return true;
@@ -255,10 +258,12 @@ export class ImageManager implements ItemReader {
   async #lookAfter(): Promise<void> {
     const { signal } = this.#stopping;
     const { removeOutdatedPeriodMs, logger } = this.#options;
-    while (!signal.aborted) {
+    // A unit that never runs for a whole day is looked through as well, when what starts with it has started.
+    let pauseMs = Math.min(IMAGES.firstVerifyMs, removeOutdatedPeriodMs);
+    for (; !signal.aborted; pauseMs = removeOutdatedPeriodMs) {
       try {
         await this.removeOutdated();
-        await this.#clock.sleep(removeOutdatedPeriodMs, signal);
+        await this.#clock.sleep(pauseMs, signal);
         await this.verifyAll(this.#options.trust(), signal);
       } catch (error) {
         if (signal.aborted) return;
