@@ -15,7 +15,6 @@ import {
 import type { InstanceStatus, NodeInfo, RunRequest } from '../model.ts';
 import type { NodeAlert, NodeConnection, NodeStatuses, UpdateInstances } from '../nodes/index.ts';
 import { DEFAULTS, LAUNCHER } from '../numbers.ts';
-import { planCache } from './cache.ts';
 import { decisionsOf } from './decisions.ts';
 import { dropExpired, type EnvOverride, envVarsOf } from './env-overrides.ts';
 import { sortRequests } from './form-instances.ts';
@@ -207,12 +206,15 @@ export class Launcher {
     await this.#links.ready(this.#waitLimitMs(), signal);
     this.#isPlacing = true;
     let before: readonly InstanceRow[] = [];
+    let lacking = 0;
     try {
       this.#rebalances.clear();
+      this.#former.adopt();
       const result = await schedule(await this.#input(mode, requests));
       throwIfCanceled(signal);
       before = this.#store.rows;
-      await this.#keep(requests, result);
+      lacking = result.unformed.filter(({ lacksId }) => lacksId).length;
+      this.#keep(requests, result);
       for (const decision of decisionsOf(before, result)) this.#options.events?.record(decision);
       this.#links.requestAll();
     } finally {
@@ -223,21 +225,15 @@ export class Launcher {
     } finally {
       // Instances write their state also while they stop.
       await this.#former.release(before);
+      // Former instances hold ids: the oldest give theirs to those that lack one.
+      const freed = await this.#former.makeRoom(lacking);
+      if (freed > 0 && lacking > 0) this.#rebalances.request('ids of former instances are free again');
     }
   }
 
   /** Stores the result, in one transaction, before anybody hears of it. */
-  async #keep(requests: readonly RunRequest[], { active, inactive, unformed }: Schedule): Promise<void> {
-    const rows = active.map(({ row }) => row);
-    // Former instances hold ids: the oldest give theirs to those that lack one.
-    const lacking = unformed.filter(({ lacksId }) => lacksId).length;
-    const { kept, removed } = planCache(inactive, rows.length + lacking, {
-      nowMs: this.#clock.now().getTime(),
-      ttlMs: Number.POSITIVE_INFINITY,
-    });
-    this.#store.save({ requests, rows: [...rows, ...kept] });
-    await this.#former.forget(removed);
-    if (removed.length > 0 && lacking > 0) this.#rebalances.request('ids of former instances are free again');
+  #keep(requests: readonly RunRequest[], { active, inactive, unformed }: Schedule): void {
+    this.#store.save({ requests, rows: [...active.map(({ row }) => row), ...inactive] });
     this.#board.replace([
       ...active.map((one) =>
         scheduledStatus(one, this.#board.get(one.row), this.#options.storage.stateChecksum(one.row.ident)),

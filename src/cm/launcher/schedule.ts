@@ -25,8 +25,17 @@ export interface StorageRequest {
   readonly stateQuota: number;
 }
 
+/** An instance that has data, and the user that the data belongs to. */
+export interface DataOwner {
+  readonly ident: InstanceIdent;
+  readonly uid: number;
+  readonly gid: number;
+}
+
 /** Directories of instances on the main node. */
 export interface InstanceStorage {
+  /** All instances that have a storage or a state. */
+  owners(): readonly DataOwner[];
   /** Paths relative to the base directories, empty for none; can be repeated. */
   prepare(request: StorageRequest): Promise<{ readonly storagePath: string; readonly statePath: string }>;
   /** The instance does not run for now: its data stays. */

@@ -12,12 +12,14 @@ export interface Owner {
 
 export const STATE_FILE = 'state.dat';
 
+export function isDirectoryName(name: string): boolean {
+  return name !== '' && name !== '.' && name !== '..' && !/[/\0]/.test(name);
+}
+
 /** `<item>/<subject>/<instance>`. Throws `invalidArgument` for ids that would lead elsewhere. */
 export function relativePath({ itemId, subjectId, instance }: InstanceIdent): string {
   for (const part of [itemId, subjectId]) {
-    if (part === '' || part === '.' || part === '..' || /[/\0]/.test(part)) {
-      throw new AosError('invalidArgument', `"${part}" cannot be the name of a directory`);
-    }
+    if (!isDirectoryName(part)) throw new AosError('invalidArgument', `"${part}" cannot be the name of a directory`);
   }
   return join(itemId, subjectId, String(instance));
 }

@@ -5,7 +5,7 @@
 import { isUtf8 } from 'node:buffer';
 import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
-import { rm } from 'node:fs/promises';
+import { type FileHandle, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { AosError, faultPoint, isAosError } from '../../core/index.ts';
 import { syncDirectory, writeFileAtomic } from '../../storage/index.ts';
@@ -23,6 +23,7 @@ export function stateChecksumOf(content: string | Uint8Array): string {
 export interface StateContent {
   /** Absent when the content is no UTF-8 text and cannot be told to the cloud. */
   readonly text?: string;
+  readonly bytes: number;
   readonly checksum: string;
 }
 
@@ -36,18 +37,36 @@ export async function readState(path: string, maxBytes: number): Promise<StateCo
     throw new AosError('notFound', `${path} is gone; the next start of the instance makes an empty one`);
   });
   const checksum = stateChecksumOf(content);
-  return isUtf8(content) ? { text: content.toString(), checksum } : { checksum };
+  const bytes = content.length;
+  return isUtf8(content) ? { text: content.toString(), bytes, checksum } : { bytes, checksum };
+}
+
+export function tooLarge(bytes: number, maxBytes: number): AosError {
+  return new AosError('outOfRange', `the state has ${bytes} bytes, more than its limit of ${maxBytes}`);
 }
 
 async function readOwnFile(path: string, maxBytes: number): Promise<Buffer> {
   const file = await openOwnFile(path, constants.O_RDONLY);
   try {
     const { size } = await file.stat();
-    if (size > maxBytes)
-      throw new AosError('outOfRange', `the state has ${size} bytes, more than its limit of ${maxBytes}`);
-    return await file.readFile();
+    if (size > maxBytes) throw tooLarge(size, maxBytes);
+    return await readAtMost(file, size, maxBytes);
   } finally {
     await file.close();
+  }
+}
+
+/** The file may have grown since its size was asked for: never more than the limit and one byte is held in memory. */
+async function readAtMost(file: FileHandle, size: number, maxBytes: number): Promise<Buffer> {
+  let buffer = Buffer.allocUnsafe(size + 1);
+  let length = 0;
+  for (;;) {
+    const { bytesRead } = await file.read(buffer, length, buffer.length - length, length);
+    if (bytesRead === 0) return buffer.subarray(0, length);
+    length += bytesRead;
+    if (length > maxBytes)
+      throw new AosError('outOfRange', `the state grows, and has more than its limit of ${maxBytes} bytes`);
+    if (length === buffer.length) buffer = Buffer.concat([buffer], maxBytes + 1);
   }
 }
 

@@ -244,6 +244,31 @@ describe('states', () => {
     expect(sent).toMatchObject([{ messageType: 'newState', state: 'small again' }]);
   });
 
+  test('[CM-106] a state that grew beyond its limit while the CM was away is not reported, and its instance starts', async () => {
+    const storage = await start();
+    await storage.prepare(REQUEST);
+    await accepted(storage, 'old');
+    await storage.stop();
+    await writeFile(statePath(), 'x'.repeat(2000));
+    const told: string[] = [];
+    const again = await start({ onFault: (_, because) => told.push(because) });
+    await again.prepare(REQUEST);
+    expect(told).toEqual(['the state has 2000 bytes, more than its limit of 1024']);
+    expect(sent).toEqual([]);
+    await writeState('small again');
+    await until(() => sent.length > 0);
+    expect(sent).toMatchObject([{ messageType: 'newState', state: 'small again' }]);
+  });
+
+  test('[CM-106] no quota makes a state larger than a message about it may be', async () => {
+    const storage = await start();
+    await storage.prepare({ ...REQUEST, stateQuota: 2 ** 20 });
+    const state = 'x'.repeat(2 ** 16 + 1);
+    await expect(
+      storage.update({ messageType: 'updateState', ...NAMES, stateChecksum: stateChecksumOf(state), state }),
+    ).rejects.toThrow('update state exceeds quota');
+  });
+
   test.each<[string, string, () => Promise<unknown>]>([
     ['a link out of its directory', 'a symbolic link', () => symlink(join(directory, 'secret'), statePath())],
     ['a second name of a file', 'one of 2 names', () => link(join(directory, 'secret'), statePath())],

@@ -15,8 +15,24 @@ import { type DiskQuota, systemDiskQuota } from '../../platform/quota/index.ts';
 import { instanceMembers, type StateAcceptance, type UnitMessage, type UpdateState } from '../../protocol/index.ts';
 import { ensureDirectory } from '../../storage/index.ts';
 import { STATE } from '../numbers.ts';
-import { ensureOwnedDirectory, ensureStateFile, relativePath, removeDirectory, STATE_FILE } from './directories.ts';
-import { beginWrite, finishWrite, readState, stateChecksumOf, unfinishedWrite } from './state-file.ts';
+import {
+  ensureOwnedDirectory,
+  ensureStateFile,
+  isDirectoryName,
+  type Owner,
+  relativePath,
+  removeDirectory,
+  STATE_FILE,
+} from './directories.ts';
+import {
+  beginWrite,
+  finishWrite,
+  readState,
+  type StateContent,
+  stateChecksumOf,
+  tooLarge,
+  unfinishedWrite,
+} from './state-file.ts';
 import type { StateRow, StateStore } from './state-store.ts';
 import { StateWatch } from './state-watch.ts';
 
@@ -100,6 +116,11 @@ export class StorageState {
     return () => this.#listeners.delete(listener);
   }
 
+  /** All instances that have a storage or a state, and who they belong to. */
+  owners(): readonly (Owner & { readonly ident: InstanceIdent })[] {
+    return this.#store.all();
+  }
+
   stateChecksum(ident: InstanceIdent): string | undefined {
     return this.#watched.get(instanceKey(ident))?.current;
   }
@@ -160,10 +181,14 @@ export class StorageState {
     return this.#exclusively(ident, async () => {
       this.#unwatch(ident);
       this.#prepared.delete(instanceKey(ident));
-      await removeDirectory(this.#options.storageDir, relativePath(ident));
-      await removeDirectory(this.#options.stateDir, relativePath(ident));
+      // What cannot be the name of a directory never had one.
+      if (isDirectoryName(ident.itemId) && isDirectoryName(ident.subjectId)) {
+        await removeDirectory(this.#options.storageDir, relativePath(ident));
+        await removeDirectory(this.#options.stateDir, relativePath(ident));
+      }
       // Last: as long as there is a row the removal can be repeated.
       this.#store.remove(ident);
+      this.#faults.delete(instanceKey(ident));
     });
   }
 
@@ -195,7 +220,7 @@ export class StorageState {
     const ident = identOf(message);
     return this.#exclusively(ident, async () => {
       const { row, watched } = this.#known(ident);
-      if (Buffer.byteLength(message.state) > row.stateQuota) {
+      if (Buffer.byteLength(message.state) > limitOf(row)) {
         throw new AosError('noMemory', 'update state exceeds quota');
       }
       const checksum = stateChecksumOf(message.state);
@@ -212,7 +237,7 @@ export class StorageState {
           watched.current = local.checksum;
           this.#store.put({ ...row, checksum });
           this.#tell(ident, local.checksum);
-          this.#reportState(ident, local.checksum, local.text);
+          this.#reportState(row, local);
           return;
         }
       }
@@ -253,11 +278,12 @@ export class StorageState {
       ...(debounceMs === undefined ? {} : { debounceMs }),
     });
     try {
-      const { text, checksum } = await readState(path, STATE.maxBytes);
+      const content = await readState(path, STATE.maxBytes);
+      const { checksum } = content;
       this.#watched.set(instanceKey(ident), { watch, current: checksum });
       this.#tell(ident, checksum);
       if (row.checksum === '') this.#requestState(ident);
-      else if (row.checksum !== checksum) this.#reportState(ident, checksum, text);
+      else if (row.checksum !== checksum) this.#reportState(row, content);
     } catch (error) {
       if (!this.#watched.has(instanceKey(ident))) watch.close();
       throw error;
@@ -275,24 +301,25 @@ export class StorageState {
     const row = this.#store.get(ident);
     const watched = this.#watched.get(instanceKey(ident));
     if (!row || !watched) return;
-    const { text, checksum } = await readState(this.#statePath(ident), limitOf(row));
+    const content = await readState(this.#statePath(ident), limitOf(row));
+    const { checksum } = content;
     this.#faults.delete(instanceKey(ident));
     if (checksum === watched.current) return;
     watched.current = checksum;
     this.#tell(ident, checksum);
-    this.#reportState(ident, checksum, text);
+    this.#reportState(row, content);
   }
 
-  #reportState(ident: InstanceIdent, stateChecksum: string, state: string | undefined): void {
-    if (state === undefined) {
-      const because = new AosError('invalidArgument', 'its content is no UTF-8 text');
-      this.#fault(ident, 'a state stays on the unit', because);
-      return;
-    }
-    this.#options.send(
-      { messageType: 'newState', ...instanceMembers(ident), stateChecksum, state },
-      { durable: true, replaces: `newState ${instanceKey(ident)}` },
-    );
+  #reportState(row: StateRow, { text: state, bytes, checksum: stateChecksum }: StateContent): void {
+    const { ident } = row;
+    const refuse = (because: AosError) => this.#fault(ident, 'a state stays on the unit', because);
+    if (bytes > limitOf(row)) refuse(tooLarge(bytes, limitOf(row)));
+    else if (state === undefined) refuse(new AosError('invalidArgument', 'its content is no UTF-8 text'));
+    else
+      this.#options.send(
+        { messageType: 'newState', ...instanceMembers(ident), stateChecksum, state },
+        { durable: true, replaces: `newState ${instanceKey(ident)}` },
+      );
   }
 
   #requestState(ident: InstanceIdent): void {

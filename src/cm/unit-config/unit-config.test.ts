@@ -2,6 +2,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
 import { iamNode, TestUnit, type TestUnitOptions, until } from '../launcher/unit-for-tests.ts';
+import type { ScriptedSm } from '../nodes/scripted-sm-for-tests.ts';
 import { nodeConfigOf, parseUnitConfig, writeNodeConfig, writeUnitConfig } from './document.ts';
 
 let unit: TestUnit | undefined;
@@ -79,6 +80,33 @@ describe('in the unit', () => {
       error: { aosCode: 6, exitCode: 0, message: 'not for me' },
     });
     expect(unit.config.status()).toEqual({ version: '', state: 'absent' });
+  });
+
+  test('[CM-94] of two nodes each is asked before anything is stored; when one refuses, neither gets it', async () => {
+    const unit = await createUnit({ nodes: [iamNode('n1'), iamNode('n2')] });
+    const [willing, unwilling] = [unit.connect('n1'), unit.connect('n2')];
+    await until(() => unit.nodes.nodes().every(({ isConnected }) => isConnected));
+    const asked = (sm: ScriptedSm, what: string) => sm.received.filter((message) => message.case === what).length;
+    expect(await unit.config.apply(version('1.0.0'), unit.signal)).toMatchObject({ state: 'installed' });
+    const given = [willing, unwilling].map((sm) => asked(sm, 'setNodeConfig'));
+
+    unwilling.refusesConfig = true;
+    expect(await unit.config.apply(version('2.0.0'), unit.signal)).toMatchObject({
+      ...{ version: '2.0.0', state: 'failed' },
+      error: { message: 'not for me' },
+    });
+    for (const sm of [willing, unwilling]) {
+      expect(asked(sm, 'checkNodeConfig')).toBe(2);
+      expect(sm.config.version).toBe('1.0.0');
+    }
+    expect([willing, unwilling].map((sm) => asked(sm, 'setNodeConfig'))).toEqual(given);
+    expect(unit.config.status()).toEqual({ version: '1.0.0', state: 'installed' });
+    const stored = JSON.parse(await readFile(join(unit.directory, 'aos_unit.cfg'), 'utf8'));
+    expect(stored.version).toBe('1.0.0');
+
+    unwilling.refusesConfig = false;
+    expect(await unit.config.apply(version('2.0.0'), unit.signal)).toEqual({ version: '2.0.0', state: 'installed' });
+    for (const sm of [willing, unwilling]) expect(sm.config.version).toBe('2.0.0');
   });
 
   test('[CM-93] only a higher version is taken', async () => {

@@ -1,0 +1,53 @@
+/** The end of former instances, over a database and directories: in the process of a test, or in one that dies on the way. */
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { silentLogger, systemClock } from '../../core/index.ts';
+import { StateStore, StorageState } from '../storage-state/index.ts';
+import { FormerInstances } from './former-instances.ts';
+import { InstanceStore } from './instance-store.ts';
+import type { InstanceStorage } from './schedule.ts';
+
+export interface Former {
+  readonly store: InstanceStore;
+  readonly storage: StorageState;
+  readonly former: FormerInstances;
+}
+
+/** Does one thing as a CM does that has just started; `ttlMs` is how long former instances are kept. */
+export async function withFormer<T>(
+  directory: string,
+  ttlMs: number,
+  act: (parts: Former) => Promise<T>,
+  more: Partial<InstanceStorage> = {},
+): Promise<T> {
+  const database = new DatabaseSync(join(directory, 'test.db'));
+  const storage = new StorageState({
+    store: new StateStore(database),
+    storageDir: join(directory, 'storages'),
+    stateDir: join(directory, 'states'),
+    send: () => undefined,
+    diskQuota: { setLimit: async () => undefined },
+    logger: silentLogger,
+  });
+  await storage.start();
+  const store = new InstanceStore(database);
+  const instanceStorage: InstanceStorage = {
+    owners: () => storage.owners(),
+    prepare: (request) => storage.prepare(request),
+    release: (ident) => storage.release(ident),
+    remove: (ident) => storage.remove(ident),
+    budgets: () => storage.budgets(),
+    stateChecksum: (ident) => storage.stateChecksum(ident),
+    ...more,
+  };
+  const former = new FormerInstances({
+    ...{ store, storage: instanceStorage, ttlMs },
+    ...{ clock: systemClock, logger: silentLogger },
+  });
+  try {
+    return await act({ store, storage, former });
+  } finally {
+    await storage.stop();
+    database.close();
+  }
+}
