@@ -16,7 +16,7 @@ describe('configuration', () => {
     expect(() => checkConfig(value, true)).not.toThrow();
   });
 
-  test('a configuration of the reference is taken: keys in any case, vchan and downloads unused, ports of 0 are the usual ones', () => {
+  test('a configuration of the reference is taken: keys in any case, downloads unused, ports of 0 are the usual ones', () => {
     const { value, warnings } = read({
       CACert: '/ca.pem',
       CertStorage: 'sm',
@@ -39,7 +39,21 @@ describe('configuration', () => {
     expect(value.iamConfig.securePort).toBe(2);
     expect(value.logProvider).toEqual({ maxPartSize: 100, maxPartCount: 2 });
     expect(value.transport.listen).toBe('0.0.0.0:30001');
+    expect(value.vchan).toMatchObject({ domain: 1, xsRxPath: 'rx', xsTxPath: 'tx' });
     expect(() => checkConfig(value, false)).not.toThrow();
+  });
+
+  test('[MP-02] a helper program is in the place of an address, and a helper of no words is refused', () => {
+    const base = example('mp-peer.cfg') as { peer: object };
+    const { proxyUrl: _, ...peer } = base.peer as { proxyUrl: string };
+    expect(() => checkConfig(read({ ...base, peer }).value, false)).toThrow(
+      'peer.proxyUrl is missing: it is where the proxy listens; without a network, "transport.helper" is in its place',
+    );
+    const { value } = read({ ...base, peer, transport: { helper: ['/usr/lib/vchan-link', '-v'] } });
+    expect(() => checkConfig(value, false)).not.toThrow();
+    for (const helper of [[], '/usr/lib/vchan-link', ['']]) {
+      expect(() => read({ ...base, transport: { helper } })).toThrow(/transport\.helper/);
+    }
   });
 
   test('two channels of one number, and a missing address, are refused by name', () => {

@@ -48,9 +48,10 @@ export const MpConfig = z.object({
   proxyConfig: z.object({ securePort: Port(5), callPort: Port(6), fileServerUrl: Text }).prefault({}),
   vchan: z
     .object({
-      domain: z.unknown().optional(),
-      xsRxPath: z.unknown().optional(),
-      xsTxPath: z.unknown().optional(),
+      /** Of the other side; for the program of `transport.helper`, as are the paths. */
+      domain: z.int().min(0).default(0),
+      xsRxPath: Text,
+      xsTxPath: Text,
       iamCertStorage: z.string().default('iam'),
       smCertStorage: z.string().default('sm'),
     })
@@ -59,7 +60,13 @@ export const MpConfig = z.object({
   logProvider: z
     .object({ maxPartSize: z.int().min(1).default(10_240), maxPartCount: z.int().min(1).default(10) })
     .prefault({}),
-  transport: z.object({ listen: z.string().default('0.0.0.0:30001') }).prefault({}),
+  transport: z
+    .object({
+      listen: z.string().default('0.0.0.0:30001'),
+      /** A program with its arguments whose standard input and output are the connection, in place of TCP. */
+      helper: z.array(Required).min(1, 'expected a program and its arguments').optional(),
+    })
+    .prefault({}),
   peer: Peer.prefault({}),
   tls: z.object({ checkHostName: z.boolean().default(true) }).prefault({}),
   metrics: z.object({ listen: MetricsListen }).prefault({}),
@@ -68,10 +75,15 @@ export type MpConfig = z.output<typeof MpConfig>;
 
 /** What no single key can be blamed for. Throws `invalidArgument`. */
 export function checkConfig(config: MpConfig, provisioning: boolean): void {
-  const { iamConfig, cmConfig, proxyConfig, peer } = config;
+  const { iamConfig, cmConfig, proxyConfig, transport, peer } = config;
   const missing = (key: string, why: string) => new AosError('invalidArgument', `${key} is missing: ${why}`);
   if (config.mode === 'peer') {
-    if (peer.proxyUrl === '') throw missing('peer.proxyUrl', 'it is where the proxy listens');
+    if (peer.proxyUrl === '' && !transport.helper) {
+      throw missing(
+        'peer.proxyUrl',
+        'it is where the proxy listens; without a network, "transport.helper" is in its place',
+      );
+    }
   } else {
     if (iamConfig.iamMainPublicServerUrl === '') {
       throw missing('iamConfig.iamMainPublicServerUrl', 'blank peers register there');

@@ -16,7 +16,7 @@ import { followClock } from './peer/follow-clock.ts';
 import { cmServices, iamServices } from './peer/local-services.ts';
 import { PeerSession } from './peer/peer-session.ts';
 import { type PortNumbers, proxyPorts } from './relay/serve-peer.ts';
-import { TcpConnector } from './transport/tcp.ts';
+import { openTransport } from './transport/open-transport.ts';
 import { Link, MessageChannel } from './wire/index.ts';
 
 /** Old streams of the local servers end so long after a new certificate. */
@@ -33,11 +33,11 @@ interface Context {
 export async function openPeer(config: MpConfig, provisioning: boolean, clock: Clock, life: Life): Promise<Link> {
   const { logger } = life;
   const ports = portNumbers(config);
-  const { proxyUrl } = config.peer;
-  const session = new PeerSession({ proxyAddress: proxyUrl, logger });
+  const transport = await openTransport(config, logger);
+  const session = new PeerSession({ proxyAddress: transport.address, logger });
   const context = { config, ports, session, clock, life };
   const link = new Link({
-    transport: new TcpConnector(proxyUrl),
+    transport,
     ports: proxyPorts(ports, !provisioning),
     side: 'client',
     retryMs: TRANSPORT_RETRY_MS,

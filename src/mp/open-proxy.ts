@@ -8,7 +8,7 @@ import type { MpConfig } from './config.ts';
 import { RENEW_MS, TRANSPORT_RETRY_MS } from './numbers.ts';
 import { type Credential, GrpcTarget } from './relay/grpc-target.ts';
 import { type PortNumbers, proxyPorts, type SecureParts, servePeer } from './relay/serve-peer.ts';
-import { TcpListener } from './transport/tcp.ts';
+import { openTransport } from './transport/open-transport.ts';
 import { Link } from './wire/index.ts';
 
 /** Of a certificate that may stand for a server. */
@@ -52,7 +52,7 @@ export async function openProxy(config: MpConfig, provisioning: boolean, clock: 
       });
   const secure = credentials && (await openSecureParts(config, ca!, credentials, clock, life));
 
-  const transport = await TcpListener.open(config.transport.listen);
+  const transport = await openTransport(config, logger);
   const ports = portNumbers(config);
   const link = new Link({
     transport,

@@ -18,6 +18,7 @@ function prepare(socket: Socket): Socket {
 
 /** One peer at a time; a newer connection closes the older one. */
 export class TcpListener implements Transport {
+  readonly begins = false;
   readonly #server: Server;
   #current: Socket | undefined;
   #arrived: Socket | undefined;
@@ -83,6 +84,7 @@ export class TcpListener implements Transport {
 }
 
 export class TcpConnector implements Transport {
+  readonly begins = true;
   readonly address: string;
   #socket: Socket | undefined;
 

@@ -64,15 +64,15 @@ export class Link {
   }
 
   async #run(): Promise<void> {
-    const { clock, retryMs, side, logger } = this.#options;
+    const { transport, clock, retryMs, logger } = this.#options;
     const { signal } = this.#stopping;
     while (!signal.aborted) {
       const startedMs = clock.monotonicMs();
       let pauseMs = retryMs;
       try {
         await this.#serveNext(signal);
-        // A proxy that takes connections and closes them at once is not asked without a pause; a listener just waits.
-        pauseMs = side === 'client' ? retryMs - (clock.monotonicMs() - startedMs) : 0;
+        // Whoever takes connections and closes them at once is not asked without a pause; a listener just waits.
+        pauseMs = transport.begins ? retryMs - (clock.monotonicMs() - startedMs) : 0;
       } catch (error) {
         if (signal.aborted) return;
         const { message } = asAosError(error);
