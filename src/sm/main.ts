@@ -13,7 +13,7 @@ import {
 } from '../daemon/index.ts';
 import { HostJournal } from '../platform/journal/index.ts';
 import { systemDiskQuota } from '../platform/quota/index.ts';
-import { AlertGate, damageAlert, InstanceAlerts, JournalAlerts, parseFilters } from './alerts/index.ts';
+import { AlertGate, damageAlert, InstanceAlerts, JournalAlerts, parseFilters, ResourceAlerts } from './alerts/index.ts';
 import { CloudPresence, CmLink, CmServices, IamPermissions, waitForNodeInfo } from './client/index.ts';
 import { SmConfig } from './config.ts';
 import { execution } from './execution.ts';
@@ -93,7 +93,11 @@ async function run(life: Life, options: DaemonOptions): Promise<void> {
     clock,
     logger,
     reboot: () => rebootNode(config.rebootCommand),
-    onGone: (ident) => alerts.forget(ident),
+    onStartFailed: (ident, error) => resourceAlerts.take(ident, error),
+    onGone: (ident) => {
+      alerts.forget(ident);
+      resourceAlerts.forget(ident);
+    },
   });
   const gate = life.use('alerts', new AlertGate({ clock, send: (message) => link.report(message) }));
   const alerts = new InstanceAlerts({
@@ -102,6 +106,7 @@ async function run(life: Life, options: DaemonOptions): Promise<void> {
     send: (message) => gate.send(message),
   });
   for (const runtime of runtimes.all) runtime.onChange((change) => alerts.take(change));
+  const resourceAlerts = new ResourceAlerts({ clock, send: (message) => gate.send(message) });
   const journalAlerts = new JournalAlerts({
     journal: new HostJournal(),
     cursor: rows.value<string>('journal cursor'),

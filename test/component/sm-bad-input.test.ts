@@ -9,6 +9,8 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startTimeOf } from '../../devenv/daemon-process.ts';
 import { type Belongings, countBelongings } from '../../scripts/soak/belongings.ts';
 import { instanceId } from '../../src/core/index.ts';
+import { askControl } from '../../src/daemon/index.ts';
+import type { KeptAlert } from '../../src/sm/alerts/index.ts';
 import type { ScriptedStream } from '../../src/sm/client/scripted-cm-for-tests.ts';
 import { buildSm, type ServiceOptions, SmNode, type WantedService } from './sm-node.ts';
 import { until } from './until.ts';
@@ -99,11 +101,29 @@ const asking = (...resources: readonly string[]): ServiceOptions => ({ itemConfi
 const runParameters = { startBurst: 1, startInterval: '1h', restartInterval: '100ms' };
 const noInterpreter = { name: 'bin/run', mode: 0o755, content: '#!/bin/no-such-shell\necho never\n' };
 
+/** What this node has told of a resource that an instance was refused. */
+async function resourceAlerts(itemId: string): Promise<string[]> {
+  const alerts = await askControl<KeptAlert[]>(node.at('sm.sock'), '/alerts');
+  const told = alerts.filter(({ kind, about }) => kind === 'resourceAllocateAlert' && about?.startsWith(`${itemId}/`));
+  return told.map(({ message }) => message);
+}
+
+test.each<[string, string, RegExp, string]>([
+  ['SM-31', 'device', /device \/dev\/no-such-radar.*(?:ENOENT|no such file)/i, 'radar'],
+  ['SM-33', 'resource', /this node has no resource "lidar"/, 'lidar'],
+  ['SM-31', 'group', /this node has no group "no-such-group"/, 'lamp'],
+  ['SM-31', 'source of a mount', /\/no\/such\/tape for \/tape is not on this node/, 'tape'],
+])(
+  '[%s] [SM-32] [R-06] a missing %s fails the instance by name, is an alert, and nothing of it stays',
+  async (_, what, words, resource) => {
+    const itemId = `no-${what.replaceAll(' ', '-')}`;
+    expect(await startInVain(node.service(itemId, await node.publish(asking(resource))))).toMatch(words);
+    expect(await resourceAlerts(itemId)).toEqual([expect.stringMatching(words)]);
+  },
+  STORY_MS,
+);
+
 test.each<[string, string, RegExp, ServiceOptions, Partial<WantedService>?]>([
-  ['SM-31', 'device', /device \/dev\/no-such-radar.*(?:ENOENT|no such file)/i, asking('radar')],
-  ['SM-33', 'resource', /this node has no resource "lidar"/, asking('lidar')],
-  ['SM-31', 'group', /this node has no group "no-such-group"/, asking('lamp')],
-  ['SM-31', 'source of a mount', /\/no\/such\/tape for \/tape is not on this node/, asking('tape')],
   ['SM-13', 'command', /cannot start the container: .*\/bin\/nothing/, { cmd: ['/bin/nothing'] }],
   [
     'SM-13',

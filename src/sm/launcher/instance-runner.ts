@@ -30,6 +30,8 @@ export interface RunnerParts {
   readonly logger: Logger;
   /** Whether it must not run now, with the reason; asked when its item is known. */
   readonly mayNotRun: (info: InstanceInfo, item: InstalledItem) => string | undefined;
+  /** Hears why an instance could not be started, each time. */
+  readonly onStartFailed?: ((ident: InstanceIdent, error: AosError) => void) | undefined;
 }
 
 export type ItemOutcome = InstalledItem | AosError;
@@ -186,9 +188,11 @@ export class InstanceRunner {
       // It may have ended again by now; the runtime has told so.
       if (this.#stateOf(info.ident) === 'activating') this.#board.set(info, 'active', 'it was started');
     } catch (error) {
+      const failure = asAosError(error);
       // The runtime's own words say more.
-      if (this.#stateOf(info.ident) === 'failed' && this.running.has(key)) return;
-      this.#board.set(info, 'failed', 'it cannot be started', asAosError(error));
+      const isTold = this.#stateOf(info.ident) === 'failed' && this.running.has(key);
+      if (!isTold) this.#board.set(info, 'failed', 'it cannot be started', failure);
+      this.#options.onStartFailed?.(info.ident, failure);
     }
   }
 

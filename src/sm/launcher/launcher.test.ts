@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest';
-import { AosError, ERROR_CODES, instanceId, systemClock } from '../../core/index.ts';
+import { AosError, ERROR_CODES, type InstanceIdent, instanceId, systemClock } from '../../core/index.ts';
 import type { ItemConfig } from '../../oci/index.ts';
 import type { InstanceInfo, InstanceStatus } from '../model.ts';
 import { anInstance, Host, Mortal, RUNTIME_ID } from './instances-for-tests.ts';
-import type { Launcher } from './launcher.ts';
+import { Launcher } from './launcher.ts';
 
 const { signal } = new AbortController();
 
@@ -158,15 +158,29 @@ describe('a request of the CM', () => {
 
   test('[SM-33] what cannot start fails with its reason and loses its network; the others keep theirs', async () => {
     const host = new Host();
-    const launcher = await started(host);
-    const [good, bad] = [anInstance('good'), anInstance('bad')];
+    const heard: string[] = [];
+    const onStartFailed = ({ itemId }: InstanceIdent, { message }: AosError) => heard.push(`${itemId}: ${message}`);
+    const launcher = new Launcher({ ...host.parts(), onStartFailed });
+    launcher.start();
+    await launcher.settled(5000, signal);
+    const [good, bad, lost] = [anInstance('good'), anInstance('bad'), anInstance('lost')];
     host.failing.set('start bad', new AosError('runtime', 'crun cannot start the container: no such file'));
-    const statuses = await update(launcher, [good, bad]);
-    expect(states(statuses)).toEqual({ good: 'active', bad: 'failed' });
-    expect(statuses.find(({ state }) => state === 'failed')?.error?.message).toContain('no such file');
-    expect(host.networksStopped).toEqual([instanceId(bad.ident)]);
+    host.failing.set('network lost', new AosError('notFound', 'this node has no resource "radar"'));
+    const statuses = await update(launcher, [good, bad, lost]);
+    expect(states(statuses)).toEqual({ good: 'active', bad: 'failed', lost: 'failed' });
+    expect(statuses.find(({ ident }) => ident.itemId === 'bad')?.error?.message).toContain('no such file');
+    expect(host.networksStopped).toEqual([bad, lost].map(({ ident }) => instanceId(ident)));
+    expect(heard.sort()).toEqual([
+      'bad: crun cannot start the container: no such file',
+      'lost: this node has no resource "radar"',
+    ]);
     host.failing.clear();
-    expect(states(await update(launcher, [good, bad]))).toEqual({ good: 'active', bad: 'active' });
+    expect(states(await update(launcher, [good, bad, lost]))).toEqual({
+      good: 'active',
+      bad: 'active',
+      lost: 'active',
+    });
+    expect(heard).toHaveLength(2);
   });
 
   test('what its runtime gives up loses its network, what it starts again keeps it', async () => {

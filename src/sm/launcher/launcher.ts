@@ -38,6 +38,8 @@ export interface LauncherOptions {
   readonly logger: Logger;
   /** Reboots the node; reasons for people. Absent: this node cannot. */
   readonly reboot?: ((reasons: readonly string[]) => Promise<void>) | undefined;
+  /** Hears why an instance could not be started, each time. */
+  readonly onStartFailed?: ((ident: InstanceIdent, error: AosError) => void) | undefined;
   /** An instance is gone for good. */
   readonly onGone?: ((ident: InstanceIdent) => void) | undefined;
 }

@@ -64,6 +64,21 @@ export class NodeResources {
   }
 }
 
+/** The reason with the name of the resource that cannot be given because of it. */
+export function refuseResource({ name }: NodeResource, reason: unknown): AosError {
+  const { code, message, exitCode, fields } = asAosError(reason);
+  return new AosError(code, `${message} (resource "${name}")`, {
+    cause: reason,
+    exitCode,
+    fields: { ...fields, resource: name },
+  });
+}
+
+/** The resource that could not be given, when that is what the error is about. */
+export function refusedResource({ fields }: AosError): string | undefined {
+  return typeof fields.resource === 'string' ? fields.resource : undefined;
+}
+
 /** A missing file is a node without resources. Throws `invalidArgument` naming the entry and what is wrong with it. */
 export async function loadNodeResources(path: string, logger: Logger): Promise<NodeResources> {
   let text: string;

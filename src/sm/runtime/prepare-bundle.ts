@@ -4,7 +4,7 @@ import { chown, mkdir, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { AosError, asAosError, faultPoint, instanceId } from '../../core/index.ts';
 import type { InstanceInfo, OciMount } from '../model.ts';
-import { findDevices, groupIds, type NodeResource, type NodeResources } from '../resources/index.ts';
+import { findDevices, groupIds, type NodeResource, type NodeResources, refuseResource } from '../resources/index.ts';
 import { buildOciConfig, type GrantedResources, itemConfigOf } from './build-oci-config.ts';
 import type { Bundle } from './bundle.ts';
 import { containerMounts, type DataDirectories, dataPaths } from './container-mounts.ts';
@@ -25,7 +25,8 @@ export interface BundleParts {
 /** Does the work, which is a step of that name. For benches. */
 export type Measure = <T>(step: string, work: () => Promise<T>) => Promise<T>;
 
-const UNMEASURED: Measure = (_, work) => work();
+/** Nobody wants to know how long steps take. */
+export const UNMEASURED: Measure = (_, work) => work();
 
 /** Fills an empty bundle. Throws what the node lacks or the item asks for in vain, by name. */
 export async function prepareBundle(
@@ -38,7 +39,6 @@ export async function prepareBundle(
   const { quotas, resources: wanted } = itemConfigOf(item);
   const found = wanted.map(({ name, mode }) => ({ resource: parts.resources.find(name), mode }));
   const granted = await measure('resources', () => grantResources(found));
-  for (const { resource } of found) checkSources(resource);
   const mounts = containerMounts({
     info,
     quotas,
@@ -83,27 +83,40 @@ interface FoundResource {
   readonly mode: string;
 }
 
-/** What resources bring besides mounts. Throws `notFound` for a device or group that the node lacks. */
+/** What resources bring besides mounts. Throws `notFound` for a device, group or source that the node lacks. */
 async function grantResources(found: readonly FoundResource[]): Promise<GrantedResources> {
-  const devices = found.flatMap(({ resource, mode }) =>
-    resource.devices.map(async (text) => (await findDevices(text)).map((device) => ({ device, access: mode }))),
+  const granted = await Promise.all(
+    found.map(async (one) => {
+      try {
+        return await grantResource(one);
+      } catch (error) {
+        throw refuseResource(one.resource, error);
+      }
+    }),
   );
   return {
-    gids: await groupIds(found.flatMap(({ resource }) => resource.groups)),
+    gids: [...new Set(granted.flatMap(({ gids }) => gids))],
     envs: found.flatMap(({ resource }) => resource.envs),
-    devices: (await Promise.all(devices)).flat(),
+    devices: granted.flatMap(({ devices }) => devices),
+  };
+}
+
+async function grantResource({ resource, mode }: FoundResource): Promise<Pick<GrantedResources, 'gids' | 'devices'>> {
+  checkSources(resource);
+  const devices = await Promise.all(resource.devices.map(findDevices));
+  return {
+    gids: await groupIds(resource.groups),
+    devices: devices.flat().map((device) => ({ device, access: mode })),
   };
 }
 
 /** Throws `notFound` for a file or directory of the node that is to be mounted and is not there. */
-function checkSources({ name, mounts }: NodeResource): void {
+function checkSources({ mounts }: NodeResource): void {
   const isBind = ({ type, options }: OciMount) => type === 'bind' || options.some((option) => /^r?bind$/.test(option));
   const missing = mounts.filter(isBind).find(({ source }) => !existsSync(source));
   if (missing === undefined) return;
   const { source, destination } = missing;
-  throw new AosError('notFound', `${source} for ${destination} is not on this node (resource "${name}")`, {
-    fields: { resource: name, source },
-  });
+  throw new AosError('notFound', `${source} for ${destination} is not on this node`, { fields: { source } });
 }
 
 /** Names that the network does not already know. */
