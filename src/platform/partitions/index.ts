@@ -3,3 +3,4 @@ export { FakePartition, type PartitionEffect } from './fake-partition.ts';
 export { HostPartition } from './host-partition.ts';
 export * from './locate.ts';
 export * from './partition.ts';
+export { watchDevices } from './watch-devices.ts';

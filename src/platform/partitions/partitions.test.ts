@@ -5,13 +5,14 @@ import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { readGuid } from '../boot/efi-format.ts';
 import { FakePartition } from './fake-partition.ts';
 import { gptDisk } from './gpt-for-tests.ts';
 import { HostPartition } from './host-partition.ts';
 import { deviceNames, findDevice, parseExport, partitionPlace } from './locate.ts';
 import { partitionSuite, SUITE_BYTES } from './partition.suite.ts';
+import { watchDevices } from './watch-devices.ts';
 
 const isRoot = process.getuid?.() === 0;
 const signal = new AbortController().signal;
@@ -179,5 +180,28 @@ describe('finding partitions', () => {
       execFileSync('losetup', ['--detach', device]);
       await rm(directory, { recursive: true, force: true });
     }
+  });
+});
+
+describe('devices that come and go', () => {
+  test('[SM-44] one that comes, and one that goes, is told; what is written into one is not', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'aos-dev-'));
+    await writeFile(join(directory, 'null'), '');
+    const heard = vi.fn();
+    const unwatch = watchDevices(heard, directory);
+    try {
+      await writeFile(join(directory, 'null'), 'a byte');
+      await writeFile(join(directory, 'vdb1'), '');
+      await vi.waitFor(() => expect(heard).toHaveBeenCalledTimes(1), 20_000);
+      await rm(join(directory, 'vdb1'));
+      await vi.waitFor(() => expect(heard).toHaveBeenCalledTimes(2), 20_000);
+    } finally {
+      unwatch();
+      await rm(directory, { recursive: true, force: true });
+    }
+  });
+
+  test('[SM-44] a host without such a directory has no events, and no error', () => {
+    watchDevices(() => undefined, '/no/such/directory')();
   });
 });

@@ -1,6 +1,7 @@
 /** What is to be done about the two boot slots, given what is on record and what runs (spec/sm.md 6.7). Pure. */
+import { AosError } from '../../core/index.ts';
 import { otherSlot, type SlotIndex } from '../../platform/boot/index.ts';
-import { type Component, isSame, type StoredError } from './firmware-model.ts';
+import { type Component, isSame, refuseDowngrade, restoreError, type StoredError } from './firmware-model.ts';
 
 /** Starts of a slot, or returns from it, that may end elsewhere (spec/sm.md T-45). */
 export const MAX_ATTEMPTS = 3;
@@ -99,4 +100,28 @@ function stepWithoutUpdate(installed: Installed, current: SlotIndex): BootStep {
 /** The slot that may be written: never the one that runs. Undefined when it is not known which that is. */
 export function inactiveSlot(current: SlotIndex | undefined): SlotIndex | undefined {
   return current === undefined ? undefined : otherSlot(current);
+}
+
+/**
+ * What a request for a component comes to. Throws why it is refused: another update goes on, the version failed its trial, or it
+ * is lower than the committed one.
+ */
+export function answerRequest(
+  component: Component,
+  installed: Installed,
+  pending: Pending | undefined,
+): 'it is installed' | 'it is under way' | 'install' {
+  if (isSame(component, installed.component)) return 'it is installed';
+  if (pending) {
+    if (isSame(pending.component, component)) {
+      if (pending.phase === 'returning' || (pending.phase === 'failed' && pending.isTried)) {
+        throw restoreError(pending.error ?? { code: 'failed', exitCode: 0, message: 'it failed' });
+      }
+      if (pending.phase === 'trying') return 'it is under way';
+    } else if (pending.phase === 'trying' || pending.phase === 'returning') {
+      throw new AosError('wrongState', `another update is already in progress: ${pending.component.version}`);
+    }
+  }
+  refuseDowngrade(installed.component, component);
+  return 'install';
 }

@@ -50,8 +50,10 @@ export function standingOf(view: BootView, { ident, runtimeId, isWanted }: Stand
   const { installed, current, broken } = view;
   const { version = '', manifestDigest = '' } = installed?.component ?? {};
   const info = standingInfo({ ident, version, manifestDigest }, runtimeId);
+  // What the CM wants is told by `statusOf`.
+  if (installed && isWanted(installed.component)) return [];
   if (broken) return [{ info, state: 'failed', error: toErrorInfo(broken), because: broken.message }];
-  if (!installed || isWanted(installed.component)) return [];
+  if (!installed) return [];
   if (current === undefined || current === installed.slot) {
     return [{ info, state: 'active', because: 'it is installed' }];
   }

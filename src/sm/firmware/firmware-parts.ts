@@ -43,4 +43,6 @@ export interface FirmwareReport {
     | undefined;
   /** Why nothing can be done here. */
   readonly error?: string | undefined;
+  /** How often it was looked in vain whether that is over; absent: nothing is in the way. */
+  readonly tries?: number | undefined;
 }

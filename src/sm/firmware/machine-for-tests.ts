@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { AosError, type Clock, digestOf, silentLogger } from '../../core/index.ts';
+import { AosError, type Clock, digestOf, instanceKey, silentLogger } from '../../core/index.ts';
 import { FakeBootChooser, type SlotIndex } from '../../platform/boot/index.ts';
 import { FakePartition } from '../../platform/partitions/index.ts';
 import { FakeUnits } from '../../platform/systemd/index.ts';
@@ -53,6 +53,8 @@ export class PowerCut extends Error {}
 
 export class MemoryRecord<T> implements RecordFile<T> {
   value: T | undefined;
+  /** What reading fails with. */
+  unreadable: AosError | undefined;
   readonly #around: (what: string) => void;
 
   constructor(around: (what: string) => void) {
@@ -60,6 +62,7 @@ export class MemoryRecord<T> implements RecordFile<T> {
   }
 
   async read(): Promise<T | undefined> {
+    if (this.unreadable) throw this.unreadable;
     return this.value;
   }
 
@@ -94,6 +97,10 @@ export class Machine {
   readonly changes: FirmwareChange[] = [];
   /** Why the node was to be rebooted. */
   readonly reboots: string[] = [];
+  /** Why the slots are not found; undefined: they are. */
+  missing: AosError | undefined;
+  /** Looks for the slots that wait for their time. */
+  readonly looks: (() => void)[] = [];
   /** Moments at which the power could have been cut. */
   moments = 0;
   /** Writes into the slot that ran, and boots of something that is no firmware. */
@@ -169,7 +176,9 @@ export class Machine {
   /** The program alone starts again. */
   startRuntime(): void {
     this.runtime = new BootRuntime({
-      ...{ type: 'boot', node: NODE, slotNames: ['A', 'B'], records: this.records, find: async () => this },
+      ...{ type: 'boot', node: NODE, slotNames: ['A', 'B'], records: this.records },
+      find: async () => this.#find(),
+      lookAgain: (tries, signal) => this.#wait(tries, signal),
       ...{ versionFile: 'aos/version', units: this.units, healthCheckServices: [SERVICE] },
       ...{ bootId: `boot ${this.#boots}`, clock: instantClock, logger: silentLogger },
     });
@@ -188,7 +197,8 @@ export class Machine {
     const signal = new AbortController().signal;
     try {
       const known = wanted && this.#launched ? [wanted.info] : [];
-      const adopted = await this.runtime.adopt(known, new Map(), signal);
+      const items = new Map(wanted && [[instanceKey(wanted.info.ident), wanted.item]]);
+      const adopted = await this.runtime.adopt(known, items, signal);
       this.changes.push(...adopted);
       this.#launched = true;
       if (wanted && adopted.length === 0) await this.runtime.start(wanted, signal).catch((error) => this.#told(error));
@@ -211,6 +221,18 @@ export class Machine {
       if ((await this.launch(wanted)) === 'rest') return;
     }
     throw new Error('it never rests');
+  }
+
+  #find(): Machine {
+    if (this.missing) throw this.missing;
+    return this;
+  }
+
+  async #wait(_tries: number, signal: AbortSignal): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    signal.addEventListener('abort', () => reject(new AosError('canceled', 'stopped while waiting')), { once: true });
+    this.looks.push(resolve);
+    await promise;
   }
 
   #told(error: unknown): void {

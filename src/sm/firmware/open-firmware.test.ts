@@ -2,9 +2,10 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { silentLogger } from '../../core/index.ts';
 import { EfiMachine } from '../../platform/boot/efi-machine-for-tests.ts';
+import type { FirmwareRuntime } from './firmware-runtime.ts';
 import { NODE } from './machine-for-tests.ts';
 import { openFirmware } from './open-firmware.ts';
 
@@ -12,15 +13,23 @@ const signal = new AbortController().signal;
 const GUIDS = ['11111111-2222-3333-4444-555555555555', 'aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee'] as const;
 
 let directory: string;
+const opened: FirmwareRuntime[] = [];
 const at = (name: string) => join(directory, name);
 beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), 'aos-open-'));
   for (const slot of ['a', 'b']) await writeFile(at(slot), 'slot');
 });
-afterEach(() => rm(directory, { recursive: true, force: true }));
+afterEach(async () => {
+  for (const runtime of opened.splice(0)) await runtime.close();
+  await rm(directory, { recursive: true, force: true });
+});
 
-const open = (plugin: 'boot' | 'rootfs', settings: Record<string, unknown>) =>
-  openFirmware(plugin, plugin, settings, { config: { workingDir: at('work') }, node: NODE, logger: silentLogger });
+async function open(plugin: 'boot' | 'rootfs', settings: Record<string, unknown>): Promise<FirmwareRuntime> {
+  const parts = { config: { workingDir: at('work') }, node: NODE, logger: silentLogger };
+  const runtime = await openFirmware(plugin, plugin, settings, parts);
+  opened.push(runtime);
+  return runtime;
+}
 
 describe('settings', () => {
   test.each([
@@ -51,7 +60,6 @@ describe('a node without what its configuration says', () => {
     expect(await runtime.adopt([], new Map(), signal)).toEqual([]);
     expect(runtime.report().error).toMatch(because);
     expect(runtime.standing()).toMatchObject([{ state: 'failed' }]);
-    await runtime.close();
   });
 
   test('[SM-44] no EFI', async () => {
@@ -79,5 +87,18 @@ describe('a node without what its configuration says', () => {
     const runtime = await open('boot', { partitions, efiVarsDir: efi.directory });
     await runtime.adopt([], new Map(), signal);
     expect(await efi.numbers('BootOrder')).toEqual([0, 1]);
+  });
+
+  test('[SM-44] what comes late is found without a restart', async () => {
+    const partitions = GUIDS.map((partUuid, index) => ({ device: at(`late-${index}`), partUuid }));
+    const runtime = await open('boot', { partitions, efiVarsDir: at('efi') });
+    await runtime.adopt([], new Map(), signal);
+    expect(runtime.report().error).toMatch(/there is no partition .*late-0/);
+    for (const { device } of partitions) await writeFile(device, 'no file system');
+    const efi = await EfiMachine.create(at('efi'));
+    for (const [index, guid] of GUIDS.entries()) await efi.addEntry(index, guid);
+    // The slots are files with nothing in them: that is as far as it gets.
+    await vi.waitFor(() => expect(runtime.report().error).toMatch(/cannot look into .*late-0/), 20_000);
+    expect(runtime.report().slots.map(({ device }) => device)).toEqual(partitions.map(({ device }) => device));
   });
 });

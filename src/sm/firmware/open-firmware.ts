@@ -9,13 +9,21 @@ import {
   EfiVariables,
   UbootChooser,
 } from '../../platform/boot/index.ts';
-import { deviceNames, findDevice, HostPartition, partitionPlace } from '../../platform/partitions/index.ts';
+import {
+  deviceNames,
+  findDevice,
+  HostPartition,
+  partitionPlace,
+  watchDevices,
+} from '../../platform/partitions/index.ts';
 import { SystemdUnits } from '../../platform/systemd/index.ts';
 import { BootConfig, RootfsConfig, type SmConfig } from '../config.ts';
 import type { NodeInfo } from '../model.ts';
 import { bootRecords } from './boot-records.ts';
-import { type BootHost, BootRuntime } from './boot-runtime.ts';
+import { BootRuntime } from './boot-runtime.ts';
+import type { BootHost } from './boot-slots.ts';
 import type { FirmwareRuntime } from './firmware-runtime.ts';
+import { whenToLookAgain } from './look-again.ts';
 import { HostRootfsFiles } from './rootfs-files.ts';
 import { RootfsRuntime } from './rootfs-runtime.ts';
 
@@ -67,6 +75,7 @@ async function openBoot(type: string, config: BootConfig, parts: FirmwareParts):
     ...{ type, node, logger, clock: systemClock, units: new SystemdUnits() },
     slotNames: [first.device, second.device],
     find: (signal) => findSlots(config, [first, second], join(workingDir, 'mnt'), { logger, signal }),
+    lookAgain: whenToLookAgain({ clock: systemClock, watchDevices }),
     records: bootRecords(workingDir, logger),
     versionFile: config.versionFile,
     healthCheckServices: config.healthCheckServices,

@@ -1,7 +1,7 @@
 /** The runtime `rootfs` with a machine that plays the initial RAM disk: updates, returns, refusals, cuts of the power. */
 import fc from 'fast-check';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { ERROR_CODES, instanceId } from '../../core/index.ts';
+import { AosError, ERROR_CODES, instanceId } from '../../core/index.ts';
 import { RootfsMachine } from './rootfs-machine-for-tests.ts';
 import { nextRootfsStep, type RootfsMark, type RootfsPhase } from './rootfs-state.ts';
 
@@ -123,6 +123,23 @@ describe('a version that is no good', () => {
     machine.startRuntime();
     expect(await machine.launch(wanted)).toBe('reboot');
     expect(marks()).toEqual(['updated', 'failed']);
+  });
+
+  test('[SM-45] records that cannot be read are told; the next request reads them, and the trial is judged', async () => {
+    const wanted = machine.component('2.0.0');
+    await machine.boot();
+    await machine.launch(wanted);
+    await machine.boot();
+    machine.pending.unreadable = new AosError('runtime', 'cannot read pending_instance.json: EIO');
+    expect(await machine.launch(wanted)).toBe('rest');
+    expect(last()).toMatchObject({ state: 'failed', because: expect.stringMatching(/pending_instance.json: EIO/) });
+    expect(marks()).toEqual(['updated']);
+    machine.pending.unreadable = undefined;
+    await machine.runtime.start(wanted, signal);
+    await machine.runtime.settled();
+    expect(marks()).toEqual(['updated', 'do_apply']);
+    await machine.untilRest(wanted);
+    expect(machine.version).toBe('2.0.0');
   });
 
   test('[SM-45] an image that the initial RAM disk cannot apply', async () => {

@@ -74,9 +74,7 @@ export class RootfsRuntime extends FirmwareRuntime {
       const error = toErrorInfo(this.#broken);
       return known.map(({ ident }) => ({ ident, state: 'failed', error, because: message }));
     }
-    // All but the health check is a matter of moments, and says how the components do.
-    const waits = await this.#attempt(() => this.#advance(signal, false));
-    if (waits) this.#background = this.#attempt(() => this.#advance(this.#abort.signal, true)).then(() => undefined);
+    await this.#goOn(signal);
     return known.flatMap((info) => this.#statusOf(info));
   }
 
@@ -85,8 +83,11 @@ export class RootfsRuntime extends FirmwareRuntime {
     const { ident } = request.info;
     const component = componentOf(request.info);
     this.want(request.info);
-    if (this.#broken) await this.#open(signal);
-    if (this.#broken) throw this.#broken;
+    if (this.#broken) {
+      await this.#open(signal);
+      if (this.#broken) throw this.#broken;
+      await this.#goOn(signal);
+    }
     const installed = this.#installed!;
     if (isSame(component, installed)) {
       this.emit({ ident, state: 'active', because: 'it is installed' });
@@ -160,6 +161,12 @@ export class RootfsRuntime extends FirmwareRuntime {
       this.#broken = asAosError(error, `runtime ${this.type}`);
       logger.error({ runtime: this.type, error: this.#broken.message }, 'the root file system cannot be updated');
     }
+  }
+
+  /** Takes up what is on record. All but the health check is a matter of moments, and says how the components do. */
+  async #goOn(signal: AbortSignal): Promise<void> {
+    const waits = await this.#attempt(() => this.#advance(signal, false));
+    if (waits) this.#background = this.#attempt(() => this.#advance(this.#abort.signal, true)).then(() => undefined);
   }
 
   #isUnderWay(component: Component): boolean {
