@@ -15,7 +15,12 @@ export function connectModules(modules: Modules, iam: IamClient): void {
     link.send(overrideStatusOf(reports), { replaces: 'overrideEnvVarsStatus' }),
   );
   launcher.subscribe((instances) => status.instancesChanged(instances));
-  link.setOpening(async () => status.open());
+  link.setOpening(
+    async () => status.open(),
+    (message) => {
+      if (message.messageType === 'unitStatus') status.acknowledged(message);
+    },
+  );
   link.onConnection((connected) => status.connectionChanged(connected));
   link.onConnection((connected) => controller.setCloudConnected(connected));
   link.handle('desiredStatus', (message, { refused, createdAt }) =>

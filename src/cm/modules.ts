@@ -23,7 +23,14 @@ import { InstanceStore, Launcher, readSystemIds } from './launcher/index.ts';
 import { CloudLink, SqliteOutboxStore } from './link/index.ts';
 import { HostsFile, NetworkManager, NetworkService, NetworkStore } from './networks/index.ts';
 import { NodeDirectory, SmController } from './nodes/index.ts';
-import { AlertReports, LogRequests, logUploader, MonitoringReports, stateAlert } from './reports/index.ts';
+import {
+  AlertReports,
+  LogRequests,
+  logUploader,
+  MonitoringReports,
+  resourceAlert,
+  stateAlert,
+} from './reports/index.ts';
 import { StatusReporter } from './status/index.ts';
 import { StateStore, StorageState } from './storage-state/index.ts';
 import { DATABASE_FILE } from './store.ts';
@@ -151,7 +158,12 @@ export async function makeModules(ground: Ground, { credentials, iam, orders, se
     smConnectionTimeoutMs: config.nodeInfoProvider.smConnectionTimeout,
     instanceTtlMs: config.launcher.instanceTtl,
     checkOverridesMs: config.launcher.checkOverrideEnvVarsPeriod,
-    events,
+    events: {
+      record: ({ refused, ...decision }) => {
+        events.record(decision);
+        if (refused) alerts.add(resourceAlert(refused, decision.because, clock.now()));
+      },
+    },
     logger,
   });
 
@@ -165,7 +177,7 @@ export async function makeModules(ground: Ground, { credentials, iam, orders, se
   };
   const status = new StatusReporter({
     sources,
-    send: (message) => link.send(message),
+    send: (message) => link.send(message, { onAcknowledged: () => status.acknowledged(message) }),
     debounceMs: config.unitStatusSendTimeout,
     reportStateChecksum: config.reportStateChecksum,
     logger,

@@ -103,6 +103,31 @@ describe('what the unit sends', () => {
     expect(text((await session.next())?.data)).toBe('after');
   });
 
+  test('[CM-08] who wants to know hears that the cloud has a message, and not before', async () => {
+    cloud.acknowledges = false;
+    const heard: string[] = [];
+    const link = makeLink(cloud.discoveryUrl);
+    links.push(link);
+    link.setOpening(
+      async () => fullStatus,
+      ({ messageType }) => heard.push(messageType),
+    );
+    link.start();
+    const first = await cloud.nextSession();
+    await first.next();
+    await connected(link);
+    link.send({ ...fullStatus, isDeltaInfo: true }, { onAcknowledged: () => heard.push('lost with its session') });
+    link.send(alerts('one'), { onAcknowledged: () => heard.push('one') });
+    await first.next();
+    first.socket.terminate();
+    const second = await cloud.nextSession();
+    const [opening, one] = [await second.next(), await second.next()];
+    expect(heard).toEqual([]);
+    second.ack(one!.header.txn);
+    second.ack(opening!.header.txn);
+    await vi.waitFor(() => expect(heard).toEqual(['one', 'unitStatus']));
+  });
+
   test('a durable message survives a restart until it is acknowledged, the newest of its key only', async () => {
     const directory = await mkdtemp(join(tmpdir(), 'link-'));
     const database = await openDatabase(join(directory, 'cm.db'), [LINK_TABLES], silentLogger);

@@ -70,6 +70,7 @@ export class CloudLink implements CloudLinkApi {
   readonly #abort = new AbortController();
   #session: Session | undefined;
   #makeOpening: () => Promise<UnitMessage | undefined> = async () => undefined;
+  #openingAcknowledged: ((message: UnitMessage) => void) | undefined;
   /** Ends the present wait between attempts early. */
   #hurry = new AbortController();
   /** Wakes the sender of the present session. */
@@ -156,8 +157,9 @@ export class CloudLink implements CloudLinkApi {
     return this.#connected.onChange(listener);
   }
 
-  setOpening(make: () => Promise<UnitMessage | undefined>): void {
+  setOpening(make: () => Promise<UnitMessage | undefined>, onAcknowledged?: (message: UnitMessage) => void): void {
     this.#makeOpening = make;
+    this.#openingAcknowledged = onAcknowledged;
   }
 
   start(): void {
@@ -279,7 +281,8 @@ export class CloudLink implements CloudLinkApi {
     const made = this.#makeOpening()
       .then((message) => {
         if (!message || over.aborted || this.#session !== session) return;
-        this.#enqueue(message, { replaces: message.messageType }, true);
+        const onAcknowledged = () => this.#openingAcknowledged?.(message);
+        this.#enqueue(message, { replaces: message.messageType, onAcknowledged }, true);
       })
       .catch((error: unknown) => {
         this.#logger.error({ error: asAosError(error).message }, 'the full unit status could not be built');
@@ -299,11 +302,11 @@ export class CloudLink implements CloudLinkApi {
     return encodeEnvelope({ txn, systemId: this.#options.systemId, createdAt: this.#clock.now(), data });
   }
 
-  #enqueue(message: UnitMessage, { durable = false, replaces }: SendOptions, first = false): string {
+  #enqueue(message: UnitMessage, { durable = false, replaces, onAcknowledged }: SendOptions, first = false): string {
     const { messageType } = message;
     const txn = randomUUID();
     const frame = this.#encode(message, txn);
-    this.#diary.dropped(this.#outbox.add({ txn, messageType, frame, durable, replaces }, { first }));
+    this.#diary.dropped(this.#outbox.add({ txn, messageType, frame, durable, replaces, onAcknowledged }, { first }));
     this.#wakeSender?.();
     return txn;
   }

@@ -22,6 +22,8 @@ export interface SendOptions {
   readonly durable?: boolean;
   /** An older message with the same key that is not acknowledged yet is dropped. */
   readonly replaces?: string;
+  /** The cloud has acknowledged it; not called when the CM restarts meanwhile. */
+  readonly onAcknowledged?: () => void;
 }
 
 /** What a handler may want to know beside the message. */
@@ -57,8 +59,8 @@ export interface CloudLinkApi {
   handle<T extends HandledType>(type: T, handler: Handler<T>): void;
   /** Tells of each change of `connected`; returns the function that ends it. */
   onConnection(listener: (connected: boolean) => void): () => void;
-  /** Builds the full unit status that opens each session. */
-  setOpening(make: () => Promise<UnitMessage | undefined>): void;
+  /** Builds the full unit status that opens each session; `onAcknowledged`: the cloud has it. */
+  setOpening(make: () => Promise<UnitMessage | undefined>, onAcknowledged?: (message: UnitMessage) => void): void;
   start(): void;
   stop(): Promise<void>;
 }

@@ -6,6 +6,7 @@ import type { OutboxStore, StoredMessage } from './outbox-store.ts';
 
 export interface OutboxMessage extends StoredMessage {
   readonly durable: boolean;
+  readonly onAcknowledged?: (() => void) | undefined;
 }
 
 interface Entry extends OutboxMessage {
@@ -126,6 +127,7 @@ export class Outbox {
     if (!entry) return false;
     if (entry.durable) this.#store.remove([txn]);
     this.#leave(entry);
+    entry.onAcknowledged?.();
     return true;
   }
 

@@ -38,14 +38,24 @@ interface Gathered {
   lastMs: number;
 }
 
+/** What only a full status tells, and only until the cloud has it. */
+interface Outcomes {
+  readonly nodeUpdateErrors: ReadonlyMap<string, ErrorInfo>;
+  readonly unitConfig: UnitConfigReport | undefined;
+}
+
 export class StatusReporter {
   readonly #options: StatusReporterOptions;
   readonly #clock: Clock;
   readonly #stopping = new AbortController();
   readonly #nodeUpdateErrors = new Map<string, ErrorInfo>();
   #unitConfigOutcome: UnitConfigReport | undefined;
-  /** Between the building of a session's first status and its end. */
-  #isOnline = false;
+  /** Outcomes that a full status has told. */
+  readonly #told = new WeakMap<UnitStatus, Outcomes>();
+  /** `opening`: a session's first status is built, and not handed over yet; nothing else is taken meanwhile. */
+  #session: 'none' | 'opening' | 'open' = 'none';
+  /** A full status is due when the session is open. */
+  #owesFull = false;
   #gathered: Gathered | undefined;
   #sending: Promise<void> | undefined;
 
@@ -56,25 +66,36 @@ export class StatusReporter {
 
   /** The full status that opens a session. What changes from now on goes into a delta behind it. */
   open(): UnitStatus {
-    this.#isOnline = true;
+    this.#session = 'opening';
+    this.#owesFull = false;
     this.#gathered = undefined;
     return this.#full();
   }
 
   /** The link tells whether the opening status was handed over, or that the session has ended. */
   connectionChanged(connected: boolean): void {
-    this.#isOnline = connected;
-    if (connected) this.#forgetOutcomes();
-    else this.#gathered = undefined;
+    this.#session = connected ? 'open' : 'none';
+    if (!connected) this.#gathered = undefined;
+    else if (this.#owesFull) this.sendFull();
+  }
+
+  /** The cloud has this status. Until then a session that ends takes it along, and the next one tells the same. */
+  acknowledged(status: UnitStatus): void {
+    const told = this.#told.get(status);
+    if (!told) return;
+    for (const [nodeId, error] of told.nodeUpdateErrors) {
+      if (this.#nodeUpdateErrors.get(nodeId) === error) this.#nodeUpdateErrors.delete(nodeId);
+    }
+    if (this.#unitConfigOutcome === told.unitConfig) this.#unitConfigOutcome = undefined;
   }
 
   /** Everything, now; without a session nothing, since the next one opens with it. */
   sendFull(): void {
-    if (!this.#isOnline) return;
+    this.#owesFull = this.#session === 'opening';
+    if (this.#session !== 'open') return;
     try {
       this.#options.send(this.#full());
       this.#gathered = undefined;
-      this.#forgetOutcomes();
     } catch (error) {
       this.#options.logger.warn({ error: asAosError(error).message }, 'the full unit status could not be sent');
     }
@@ -125,7 +146,7 @@ export class StatusReporter {
 
   #full(): UnitStatus {
     const { sources, reportStateChecksum } = this.#options;
-    return fullStatus({
+    const status = fullStatus({
       unitConfig: sources.unitConfig(),
       unitConfigOutcome: this.#unitConfigOutcome,
       nodes: sources.nodes(),
@@ -135,15 +156,15 @@ export class StatusReporter {
       subjects: sources.subjects(),
       reportStateChecksum,
     });
-  }
-
-  #forgetOutcomes(): void {
-    this.#nodeUpdateErrors.clear();
-    this.#unitConfigOutcome = undefined;
+    this.#told.set(status, {
+      nodeUpdateErrors: new Map(this.#nodeUpdateErrors),
+      unitConfig: this.#unitConfigOutcome,
+    });
+    return status;
   }
 
   #gather(add: (changes: Gathered) => void): void {
-    if (!this.#isOnline || this.#stopping.signal.aborted) return;
+    if (this.#session === 'none' || this.#stopping.signal.aborted) return;
     const nowMs = this.#clock.monotonicMs();
     this.#gathered ??= {
       unitConfig: undefined,
@@ -178,6 +199,10 @@ export class StatusReporter {
         continue;
       }
       const gathered = this.#gathered;
+      if (this.#session === 'opening') {
+        this.#gathered = this.#later(gathered);
+        continue;
+      }
       const { unitConfig, nodes, items, instances, subjects } = gathered;
       try {
         send(
@@ -194,9 +219,14 @@ export class StatusReporter {
       } catch (error) {
         // Kept, and tried again after another pause.
         logger.warn({ error: asAosError(error).message }, 'changes of the unit status could not be sent');
-        const nowMs = this.#clock.monotonicMs();
-        this.#gathered = { ...gathered, firstMs: nowMs, lastMs: nowMs };
+        this.#gathered = this.#later(gathered);
       }
     }
+  }
+
+  /** The same changes, as if they had come just now. */
+  #later(gathered: Gathered): Gathered {
+    const nowMs = this.#clock.monotonicMs();
+    return { ...gathered, firstMs: nowMs, lastMs: nowMs };
   }
 }

@@ -280,14 +280,54 @@ describe('the reporter', () => {
     await reporter.stop();
   });
 
-  test('errors of ordered node states are told in the next full status, once', async () => {
+  test('errors of ordered node states are told in full statuses until the cloud has one', async () => {
     const { reporter, sent } = setUp();
     reporter.open();
     reporter.connectionChanged(true);
     reporter.nodeUpdateFailed('node-a1', error);
     reporter.sendFull();
+    reporter.acknowledged(sent[0]!);
     reporter.sendFull();
     expect(sent.map((status) => status.nodes?.[0]?.errorInfo)).toEqual([error, undefined]);
+    await reporter.stop();
+  });
+
+  test('[CM-11] what a session took along when it ended is told by the next one', async () => {
+    const { reporter } = setUp();
+    const outcome: UnitConfigReport = { version: '9', state: 'failed', error };
+    reporter.open();
+    reporter.connectionChanged(true);
+    reporter.nodeUpdateFailed('node-a1', error);
+    reporter.unitConfigOutcome(outcome);
+    reporter.sendFull();
+    reporter.connectionChanged(false);
+    // One that ends before its first status was handed over.
+    reporter.open();
+    reporter.sendFull();
+    const opening = reporter.open();
+    expect(opening.unitConfig).toMatchObject([{}, { version: '9', state: 'failed' }]);
+    expect(opening.nodes?.[0]?.errorInfo).toEqual(error);
+    reporter.connectionChanged(true);
+    const newer = { ...error, message: 'newer' };
+    reporter.nodeUpdateFailed('node-a1', newer);
+    reporter.acknowledged(opening);
+    const next = reporter.open();
+    expect(next.unitConfig).toHaveLength(1);
+    expect(next.nodes?.[0]?.errorInfo).toEqual(newer);
+    await reporter.stop();
+  });
+
+  test('[CM-11] an update that ends while the first status is handed over is told right behind it', async () => {
+    const { reporter, sent, clock } = setUp();
+    reporter.open();
+    reporter.itemsChanged([item('4')]);
+    await clock.advance(10_000);
+    reporter.sendFull();
+    expect(sent, 'nothing is taken yet').toEqual([]);
+    reporter.connectionChanged(true);
+    expect(sent).toMatchObject([{ isDeltaInfo: false }]);
+    await clock.advance(60_000);
+    expect(sent).toHaveLength(1);
     await reporter.stop();
   });
 });
