@@ -1,5 +1,5 @@
 /** Where one manifest may run: the filters of placement, in their order (spec/cm.md 4.7, steps 3 to 5). Pure. */
-import type { ManifestFacts, NotChosen, Platform, WantedInstance } from './model.ts';
+import type { ManifestFacts, NotChosen, Platform, Shortage, WantedInstance } from './model.ts';
 import type { NodePool, Request, RuntimePool } from './node-pool.ts';
 
 /**
@@ -35,11 +35,13 @@ export interface Fit {
   readonly candidates: readonly Candidate[];
   /** The filter that left nothing, when there is no candidate. */
   readonly error: string;
+  /** The resource that left nothing, when it was one. */
+  readonly shortage?: Shortage | undefined;
   readonly notChosen: readonly NotChosen[];
 }
 
 /** A pool with a runtime, or a node as a whole, that a filter took out. */
-type Refusal = { readonly filter: number; readonly because: () => string };
+type Refusal = { readonly filter: number; readonly because: () => string; readonly resource?: string };
 
 /** Pairs of names for one architecture that count as equal (spec/decisions.md C-55). */
 const SAME_ARCHITECTURE: Readonly<Record<string, string>> = {
@@ -79,6 +81,7 @@ export function findCandidates(
   const notChosen: NotChosen[] = [];
   // A filter empties the list exactly when the best that any node or runtime achieved was to fail there.
   let farthest = wanted.pinned ? PINNED : LABELS;
+  const shortages: Shortage[] = [];
   const refuse = (refusal: Refusal, nodeId: string, runtimeId?: string) => {
     farthest = Math.max(farthest, refusal.filter);
     if (explain) notChosen.push({ nodeId, ...(runtimeId ? { runtimeId } : {}), because: refusal.because() });
@@ -92,6 +95,8 @@ export function findCandidates(
     }
     const refusal = refuseNode(wanted, manifest, pool);
     if (refusal) {
+      const { resource } = refusal;
+      if (resource !== undefined) shortages.push({ nodeId, resource, isTaken: hasResource(pool, resource) });
       refuse(refusal, nodeId);
       continue;
     }
@@ -107,7 +112,9 @@ export function findCandidates(
         nodeId,
       );
   }
-  return { candidates, error: FILTERS[farthest]!, notChosen };
+  // One whose shares are taken says more than one that is elsewhere.
+  const shortage = farthest === RESOURCES ? (shortages.find(({ isTaken }) => isTaken) ?? shortages[0]) : undefined;
+  return { candidates, error: FILTERS[farthest]!, shortage, notChosen };
 }
 
 function refused(filter: number, because: () => string): Refusal {
@@ -134,11 +141,15 @@ function refuseNode(wanted: WantedInstance, manifest: ManifestFacts, pool: NodeP
   if (wanted.ident.type === 'component') return undefined;
   const missing = manifest.resources.find((name) => pool.freeShares(name) <= 0);
   if (missing === undefined) return undefined;
-  return refused(RESOURCES, () =>
-    pool.facts.resources.some(({ name }) => name === missing)
+  const because = () =>
+    hasResource(pool, missing)
       ? `all shares of the resource ${missing} are taken`
-      : `the node does not have the resource ${missing}`,
-  );
+      : `the node does not have the resource ${missing}`;
+  return { ...refused(RESOURCES, because), resource: missing };
+}
+
+function hasResource({ facts }: NodePool, wanted: string): boolean {
+  return facts.resources.some(({ name }) => name === wanted);
 }
 
 function refuseRuntime(

@@ -158,6 +158,19 @@ describe('one node', () => {
     expect(sm.updates.at(-1)!.stopInstances).toEqual([]);
   });
 
+  test('[CM-123] an instance that has no place because of a resource is told with it, once', async () => {
+    const unit = await createUnit();
+    unit.addItem({ itemId: 'a', version: '1.0.0', config: { resources: [{ name: 'can0' }] } });
+    unit.connect('main', { resources: [{ name: 'can0', sharedCount: 1 }] });
+    await unit.launch(request('a', '1.0.0', 2));
+    await unit.launch(request('a', '1.0.0', 2));
+    const refused = { nodeId: 'main', resource: 'can0', isTaken: true };
+    expect(unit.refused).toEqual([{ ...refused, ident: expect.objectContaining({ itemId: 'a', instance: 1 }) }]);
+    expect(unit.decisions.at(-1)).toBe(
+      'a/subject/1 version 1.0.0 has no place: all shares of the resource can0 on main are taken',
+    );
+  });
+
   test('every decision is told with its reason, once; what would happen can be asked', async () => {
     const unit = await createUnit();
     for (const itemId of ['a', 'b']) unit.addItem({ itemId, version: '1.0.0' });

@@ -137,6 +137,14 @@ export interface NotChosen {
   readonly because: string;
 }
 
+/** A resource for which an instance has no place. */
+export interface Shortage {
+  readonly nodeId: string;
+  readonly resource: string;
+  /** The node has it, and all its shares are taken. */
+  readonly isTaken: boolean;
+}
+
 export type Placement = {
   readonly wanted: WantedInstance;
   /** A sentence for people. */
@@ -145,5 +153,5 @@ export type Placement = {
   readonly notChosen: readonly NotChosen[];
 } & (
   | { readonly place: Place; readonly manifestDigest: string; readonly manifest: ManifestFacts | undefined }
-  | { readonly place?: undefined; readonly error: ErrorInfo }
+  | { readonly place?: undefined; readonly error: ErrorInfo; readonly shortage?: Shortage | undefined }
 );

@@ -243,7 +243,28 @@ describe('filters', () => {
   test('[CM-63] the instance after the last share fails with the resource error', () => {
     const nodes = [node('n1', { resources: [{ name: 'can0', sharedCount: 2 }] })];
     const copies = [0, 1, 2].map((index) => wanted('a', index, [{ resources: ['can0'] }]));
-    expect(where(place(nodes, copies))).toEqual(['runc@n1', 'runc@n1', 'no nodes with with service resources']);
+    const placements = place([node('n0', { priority: 1 }), ...nodes], copies);
+    expect(where(placements)).toEqual(['runc@n1', 'runc@n1', 'no nodes with with service resources']);
+    expect(placements[2]).toMatchObject({
+      because: 'all shares of the resource can0 on n1 are taken',
+      shortage: { nodeId: 'n1', resource: 'can0', isTaken: true },
+    });
+  });
+
+  test('[CM-63] only what fails for a resource says so, with the resource and where it is missing', () => {
+    const nodes = [node('n2'), node('n1'), node('n3', { labels: ['x'], resources: [{ name: 'gpu', sharedCount: 1 }] })];
+    const [lacking, labels, heavy, fits] = place(nodes, [
+      wanted('lacking', 0, [{ resources: ['can0'] }]),
+      wanted('labels', 0, [{ resources: ['can0'] }], { labels: ['y'] }),
+      wanted('heavy', 0, [{ resources: ['gpu'], requested: { cpu: 9999 } }]),
+      wanted('fits', 0, [{ resources: ['gpu'] }]),
+    ]);
+    expect(lacking).toMatchObject({
+      because: 'no node that it may run on has the resource can0',
+      shortage: { nodeId: 'n1', resource: 'can0', isTaken: false },
+    });
+    for (const other of [labels, heavy, fits]) expect(other).not.toHaveProperty('shortage');
+    expect(fits?.place?.nodeId).toBe('n3');
   });
 
   test('[CM-68] a runtime takes no more instances than it says', () => {

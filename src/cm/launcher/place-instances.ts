@@ -10,6 +10,7 @@ import {
   type NotChosen,
   type Placement,
   type PlacementInput,
+  type Shortage,
   type WantedInstance,
 } from './model.ts';
 import { DiskBudget, NodePool, type Request, type RuntimePool } from './node-pool.ts';
@@ -98,7 +99,7 @@ class Round {
       this.#keepUnreadable(wanted, item.error);
       return;
     }
-    let failure = { error: errorInfo('notFound', ''), notChosen: [] as readonly NotChosen[] };
+    let failure: Refused = { error: errorInfo('notFound', ''), notChosen: [] };
     for (const manifest of item.manifests) {
       if (!isUsable(manifest)) {
         failure = { error: manifest.error, notChosen: [] };
@@ -108,17 +109,16 @@ class Round {
       if (!refused) return;
       failure = refused;
     }
-    this.#fail(wanted, failure.error, failure.notChosen, failure.error.message || 'its image has no manifest');
+    const { error, notChosen, shortage } = failure;
+    const because = shortage ? shortageText(shortage) : error.message || 'its image has no manifest';
+    this.#fail(wanted, error, notChosen, because, shortage);
   }
 
   /** Undefined when the instance was placed. */
-  #tryManifest(
-    wanted: WantedInstance,
-    manifest: ManifestFacts,
-  ): { error: ErrorInfo; notChosen: readonly NotChosen[] } | undefined {
+  #tryManifest(wanted: WantedInstance, manifest: ManifestFacts): Refused | undefined {
     const explain = this.#explain(wanted);
-    const { candidates, error, notChosen } = findCandidates(wanted, manifest, this.#pools, explain);
-    if (candidates.length === 0) return { error: errorInfo('notFound', error), notChosen };
+    const { candidates, error, shortage: lacking, notChosen } = findCandidates(wanted, manifest, this.#pools, explain);
+    if (candidates.length === 0) return { error: errorInfo('notFound', error), notChosen, shortage: lacking };
     const { best, because } = choose(wanted, candidates);
     const shortage = this.#disk.shortage(best.request);
     if (shortage !== undefined) return { error: errorInfo('noMemory', shortage), notChosen };
@@ -171,9 +171,28 @@ class Round {
     });
   }
 
-  #fail(wanted: WantedInstance, error: ErrorInfo, notChosen: readonly NotChosen[], because: string): void {
-    this.#placements.set(wanted, { wanted, error, because, notChosen });
+  #fail(
+    wanted: WantedInstance,
+    error: ErrorInfo,
+    notChosen: readonly NotChosen[],
+    because: string,
+    shortage?: Shortage,
+  ): void {
+    this.#placements.set(wanted, { wanted, error, because, notChosen, ...(shortage && { shortage }) });
   }
+}
+
+/** Why a manifest has no place. */
+interface Refused {
+  readonly error: ErrorInfo;
+  readonly notChosen: readonly NotChosen[];
+  readonly shortage?: Shortage | undefined;
+}
+
+function shortageText({ nodeId, resource, isTaken }: Shortage): string {
+  return isTaken
+    ? `all shares of the resource ${resource} on ${nodeId} are taken`
+    : `no node that it may run on has the resource ${resource}`;
 }
 
 /** Resources of which one share is taken; none for components and for items without limits. */

@@ -216,7 +216,10 @@ async function prepareAll(
 }
 
 function scheduled(row: InstanceRow, placement: Placement, paths: Paths | undefined): Scheduled {
-  if (!placement.place) return { row: withoutPlace(row, placement.because), error: placement.error };
+  if (!placement.place) {
+    const { because, error, shortage } = placement;
+    return { row: withoutPlace(row, because), error, shortage };
+  }
   const { place, manifest, manifestDigest, because } = placement;
   const hasMoved = place.nodeId !== row.nodeId;
   const { alertRules: _, ...rest } = row;

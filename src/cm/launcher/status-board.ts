@@ -4,6 +4,7 @@ import { ERROR_CODES, type ErrorInfo, type InstanceState, instanceKey, type Logg
 import type { InstanceStatus } from '../model.ts';
 import { Event, type NodeStatuses, type ReportedInstance } from '../nodes/index.ts';
 import { type InstanceRow, rowKey } from './instance-row.ts';
+import type { Shortage } from './model.ts';
 
 export class StatusBoard {
   /** In scheduling order. */
@@ -104,6 +105,8 @@ export class StatusBoard {
 export interface Scheduled {
   readonly row: InstanceRow;
   readonly error?: ErrorInfo | undefined;
+  /** Why it has no place, when a resource is the reason. */
+  readonly shortage?: Shortage | undefined;
 }
 
 /**

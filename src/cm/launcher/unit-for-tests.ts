@@ -11,6 +11,7 @@ import { type IamNodeInfo, NodeDirectory, SmController } from '../nodes/index.ts
 import { ScriptedSm, type ScriptedSmOptions } from '../nodes/scripted-sm-for-tests.ts';
 import { STATE_TABLES, StateStore, StorageState } from '../storage-state/index.ts';
 import { UnitConfig } from '../unit-config/index.ts';
+import type { Decision } from './decisions.ts';
 import { InstanceStore, LAUNCHER_TABLES } from './instance-store.ts';
 import type { ItemDocuments } from './item-facts.ts';
 import { Launcher } from './launcher.ts';
@@ -93,6 +94,7 @@ export class TestUnit {
   launcher!: Launcher;
   readonly sent: UnitMessage[] = [];
   readonly decisions: string[] = [];
+  readonly refused: Decision['refused'][] = [];
 
   private constructor(directory: string, options: TestUnitOptions) {
     this.directory = directory;
@@ -145,7 +147,12 @@ export class TestUnit {
       config: this.config,
       storage: storage ?? this.storage,
       systemIds: async () => ({ uids: new Set(), gids: new Set() }),
-      events: { record: ({ about, what, because }) => this.decisions.push(`${about.id} ${what}: ${because}`) },
+      events: {
+        record: ({ about, what, because, refused }) => {
+          this.decisions.push(`${about.id} ${what}: ${because}`);
+          if (refused) this.refused.push(refused);
+        },
+      },
       logger,
       ...limits,
     });

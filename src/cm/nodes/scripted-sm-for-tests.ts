@@ -11,6 +11,7 @@ export interface ScriptedSmOptions {
   readonly nodeId: string;
   readonly tls?: ClientTls;
   readonly runtimeTypes?: readonly string[];
+  readonly resources?: readonly { readonly name: string; readonly sharedCount: number }[];
   /** What instances become when they are started. Default: active. */
   readonly outcome?: (info: sm.InstanceInfo) => {
     state: string;
@@ -97,6 +98,10 @@ export class ScriptedSm {
     const { nodeId, runtimeTypes = ['runc'], architecture = 'amd64', maxInstances = 0 } = this.#options;
     return {
       nodeId,
+      resources: (this.#options.resources ?? []).map(({ name, sharedCount }) => ({
+        name,
+        sharedCount: BigInt(sharedCount),
+      })),
       runtimes: runtimeTypes.map((type) => ({
         runtimeId: `${type}@${nodeId}`,
         type,

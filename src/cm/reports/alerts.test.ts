@@ -5,7 +5,7 @@ import { type Alert, type Alerts, decodeUnitMessage, encodeEnvelope } from '../.
 import { RecordingLink } from '../link/recording-link-for-tests.ts';
 import { type AlertContent, Event, type NodeAlert } from '../nodes/index.ts';
 import { AlertCache } from './alert-cache.ts';
-import { AlertReports } from './index.ts';
+import { AlertReports, resourceAlert } from './index.ts';
 import { writeAlert } from './write-alert.ts';
 
 const AT = new Date('2026-05-04T10:21:01.000Z');
@@ -89,6 +89,7 @@ describe('what service managers say', () => {
       write({ tag: 'coreAlert', coreComponent: 'sm', message: 'no network' }),
       write({ tag: 'coreAlert', coreComponent: 'dnsmasq', message: 'gone' }),
       write({ tag: 'resourceAllocateAlert', ident, deviceId: 'can0', message: 'all shares taken' }),
+      resourceAlert({ ident, nodeId: 'node-a', resource: 'can0' }, 'all shares are taken', AT),
       quota(8),
       write({ tag: 'instanceQuotaAlert', ident, parameter: 'cpu', value: 9, state: 'fall' }),
       progress(1),
@@ -101,6 +102,7 @@ describe('what service managers say', () => {
       'systemAlert',
       'coreAlert',
       'systemAlert',
+      'resourceAllocateAlert',
       'resourceAllocateAlert',
       'systemQuotaAlert',
       'instanceQuotaAlert',

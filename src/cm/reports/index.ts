@@ -3,4 +3,4 @@ export { AlertReports, type AlertReportsOptions } from './alert-reports.ts';
 export { LogRequests, type LogRequestsOptions } from './log-requests.ts';
 export { MonitoringReports, type MonitoringReportsOptions } from './monitoring-reports.ts';
 export { logUploader } from './upload-log.ts';
-export { alertText, stateAlert } from './write-alert.ts';
+export { alertText, resourceAlert, stateAlert } from './write-alert.ts';

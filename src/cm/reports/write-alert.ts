@@ -52,6 +52,18 @@ export function stateAlert(ident: InstanceIdent, version: string, because: strin
   return { timestamp: formatTime(now), tag: 'updateItemInstanceAlert', ...instanceMembers(ident), version, message };
 }
 
+interface RefusedResource {
+  readonly ident: InstanceIdent;
+  readonly nodeId: string;
+  readonly resource: string;
+}
+
+/** Tells the cloud of an instance that has no place because of a resource (spec/cloud-protocol.md 8.8). */
+export function resourceAlert({ ident, nodeId, resource }: RefusedResource, because: string, now: Date): Alert {
+  const content = { tag: 'resourceAllocateAlert', ident, deviceId: resource, message: because } as const;
+  return writeAlert({ nodeId, timestamp: now, content }, now);
+}
+
 /** The text of an alert as the cloud takes it. */
 export function alertText(text: string): string {
   return shortenMessage(text, REPORTS.maxAlertTextBytes);
