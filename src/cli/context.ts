@@ -7,7 +7,8 @@ import { EXIT, UNREACHABLE } from './exit-codes.ts';
 import type { Output } from './output.ts';
 import { DEFAULT_SOCKET, type Profile } from './profile.ts';
 
-export type LocalDaemon = 'cm' | 'sm' | 'iam';
+export const LOCAL_DAEMONS = ['cm', 'sm', 'iam'] as const;
+export type LocalDaemon = (typeof LOCAL_DAEMONS)[number];
 
 export interface ContextOptions {
   readonly profile: Profile;

@@ -58,6 +58,10 @@ function inColour(text: string, word: string, { style }: Look): string {
 /** Since when a state is as it is; nothing where it was never another: the beginning of time says so. */
 export const sinceOf = (time: string): string => (Date.parse(time) === 0 ? '' : ` since ${time}`);
 
+/** What something is and how it is called; the one update of a unit has no other name than what it is. */
+export const nameOf = ({ kind, id }: { readonly kind: string; readonly id: string }): string =>
+  kind === id ? kind : `${kind} ${id}`;
+
 /**
  * Aligned columns with upper-case titles; a table without rows says so. On a terminal no line is wider than it: columns are
  * cut, all but the first.

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { asAosError, systemClock } from '../core/index.ts';
 import {
   ControlServer,
+  checkHandlers,
   type DaemonOptions,
   type Life,
   loadConfig,
@@ -49,7 +50,7 @@ async function bringUp(life: Life, config: CmConfig, onWaiting: () => void): Pro
   life.use('database', { stop: () => database.close() });
   const events = life.use('events', new EventLog({ database, clock: systemClock, logger }));
   const desk = new ControlDesk(events, systemClock);
-  life.use('control', await ControlServer.open(config.controlSocket, desk.handlers()));
+  life.use('control', await ControlServer.open(config.controlSocket, { ...desk.handlers(), ...checkHandlers(CHECKS) }));
 
   const identity = await learnIdentity(life, config, ca, (because) => {
     desk.waitFor(because);

@@ -1,4 +1,5 @@
 /** What every daemon does: configuration, log, life cycle, local control, credentials. */
+export * from './check.ts';
 export * from './config.ts';
 export * from './control.ts';
 export * from './credentials.ts';

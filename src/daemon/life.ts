@@ -1,10 +1,10 @@
 /** The life of a daemon: options, log, start in order, readiness, signals, stop in reverse order within a bound. */
 import { spawn } from 'node:child_process';
-import { readFile } from 'node:fs/promises';
 import { Command } from 'commander';
 import { pino } from 'pino';
 import type { Logger } from '../core/index.ts';
-import { AosError, asAosError, silentLogger } from '../core/index.ts';
+import { asAosError, silentLogger } from '../core/index.ts';
+import { type Checks, judgeFile } from './check.ts';
 import { journalDestination } from './journal-destination.ts';
 import { TidyMemory } from './tidy-memory.ts';
 
@@ -30,11 +30,8 @@ export interface DaemonDefinition {
   readonly run: (life: Life, options: DaemonOptions) => Promise<void>;
   /** CM only: what `--reset` prints instead of running. */
   readonly describeReset?: (options: DaemonOptions) => Promise<string>;
-  /**
-   * What `--check <kind>` can judge, by kind: reads the text of a document, answers what its author should know, throws
-   * what is wrong with it. Every daemon has `config`.
-   */
-  readonly checks: Readonly<Record<string, (text: string, path: string) => readonly string[]>>;
+  /** What `--check <kind>` can judge. */
+  readonly checks: Checks;
   /** Bound of the whole stop. Default 10 s (spec/decisions.md 8.2). */
   readonly stopTimeoutMs?: number;
 }
@@ -153,26 +150,9 @@ export async function runDaemon(definition: DaemonDefinition, argv: readonly str
   notifyReady();
 }
 
-/** What a document is worth, as one JSON value on standard output. */
-export interface CheckReport {
-  readonly path: string;
-  /** What is wrong; absent when nothing is. */
-  readonly problem?: string;
-  readonly warnings: readonly string[];
-}
-
-async function checkDocument({ checks, name }: DaemonDefinition, kind: string, path: string): Promise<number> {
-  const judge = async (): Promise<CheckReport> => {
-    try {
-      const check = checks[kind];
-      if (!check)
-        throw new AosError('invalidArgument', `${name} checks ${Object.keys(checks).join(', ')}; not ${kind}`);
-      return { path, warnings: check(await readFile(path, 'utf8'), path) };
-    } catch (error) {
-      return { path, problem: asAosError(error).message, warnings: [] };
-    }
-  };
-  const report = await judge();
+/** Prints what a document is worth, as one JSON value on standard output. */
+async function checkDocument({ checks }: DaemonDefinition, kind: string, path: string): Promise<number> {
+  const report = await judgeFile(checks, kind, path);
   process.stdout.write(`${JSON.stringify(report)}\n`);
   return report.problem === undefined ? 0 : 1;
 }

@@ -1,7 +1,9 @@
 /** aos-iam: identity, keys and certificates, nodes, permissions (spec/iam.md). */
 import { AosError, systemClock } from '../core/index.ts';
 import {
+  type Checks,
   ControlServer,
+  checkHandlers,
   type DaemonOptions,
   type Life,
   loadConfig,
@@ -100,6 +102,7 @@ async function run(life: Life, options: DaemonOptions): Promise<void> {
     life.use(
       'control socket',
       await ControlServer.open(config.controlSocket, {
+        ...checkHandlers(CHECKS),
         '/status': status,
         '/forget-node': (body) => forgetNode(main, node.id, body),
       }),
@@ -125,6 +128,8 @@ function forgetNode(main: MainNodeParts | undefined, ownNodeId: string, body: un
   main.registry.forget(nodeId);
 }
 
+const CHECKS: Checks = { config: check };
+
 function check(text: string, path: string): readonly string[] {
   const { value, warnings } = readText(IamConfig, text, path);
   checkConfig(value);
@@ -136,6 +141,6 @@ void runDaemon({
   version: VERSION,
   defaultConfigPath: 'aos_iamanager.cfg',
   hasProvisioningMode: true,
-  checks: { config: check },
+  checks: CHECKS,
   run,
 });

@@ -2,7 +2,9 @@
 import { readFile } from 'node:fs/promises';
 import { asAosError, systemClock } from '../core/index.ts';
 import {
+  type Checks,
   ControlServer,
+  checkHandlers,
   type DaemonOptions,
   IamCredentials,
   type Life,
@@ -210,6 +212,7 @@ async function run(life: Life, options: DaemonOptions): Promise<void> {
   life.use(
     'control socket',
     await ControlServer.open(config.controlSocket, {
+      ...checkHandlers(CHECKS),
       '/status': () =>
         nodeReport({
           node,
@@ -241,11 +244,13 @@ async function run(life: Life, options: DaemonOptions): Promise<void> {
   if (metrics) life.use('metrics', metrics);
 }
 
+const CHECKS: Checks = { config: (text, path) => readText(SmConfig, text, path).warnings };
+
 void runDaemon({
   name: 'aos-sm',
   version: VERSION,
   defaultConfigPath: 'aos_servicemanager.cfg',
   stopTimeoutMs: STOP_TIMEOUT_MS,
-  checks: { config: (text, path) => readText(SmConfig, text, path).warnings },
+  checks: CHECKS,
   run,
 });

@@ -3,6 +3,7 @@ import { AosError } from '../../core/index.ts';
 import type { Context } from '../context.ts';
 import { UNREACHABLE } from '../exit-codes.ts';
 import { parseCount } from '../options.ts';
+import { nameOf } from '../output.ts';
 import { readable } from '../readable.ts';
 
 type Run = (action: (context: Context) => Promise<void>) => Promise<void>;
@@ -51,7 +52,7 @@ async function localEvents(context: Context, { watch, kind, about, tail }: Event
 function print({ output }: Context, event: LocalEvent): void {
   const { at, about, what, because } = event;
   if (output.json) output.line(JSON.stringify(event));
-  else output.line(readable(`${at}  ${about.kind} ${about.id}  ${what}: ${because}`));
+  else output.line(readable(`${at}  ${nameOf(about)}  ${what}${because ? `: ${because}` : ''}`));
 }
 
 async function cloudEvents({ cloud, output, signal, unit }: Context): Promise<void> {

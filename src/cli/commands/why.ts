@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { asAosError, isAosError, parseJson } from '../../core/index.ts';
 import type { PlannedInstance, PlanReport, WhyReport } from '../../daemon/index.ts';
 import type { Context } from '../context.ts';
-import { printResult } from '../output.ts';
+import { nameOf, printResult } from '../output.ts';
 
 type Run = (action: (context: Context) => Promise<void>) => Promise<void>;
 
@@ -12,7 +12,7 @@ function whyLines({ kind, id, now, reasons }: WhyReport): string[] {
     const time = at === undefined ? '' : `${at}  `;
     return `  ${time}${what}${because ? `: ${because}` : ''}`;
   });
-  return [`${kind} ${id}: ${now}`, ...lines];
+  return [`${nameOf({ kind, id })}: ${now}`, ...lines];
 }
 
 const WORDS: Readonly<Record<PlannedInstance['do'], string>> = {

@@ -5,14 +5,15 @@ import { release } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
 import { asAosError, isObject, parseJson } from '../../core/index.ts';
-import type { UnitReport } from '../../daemon/index.ts';
-import { checkFile, kindOf } from '../check-file.ts';
-import type { Context, LocalDaemon } from '../context.ts';
+import { CHECK_PATH, type CheckQuestion, type CheckReport, type UnitReport } from '../../daemon/index.ts';
+import { checkFile, type Kind, kindOf } from '../check-file.ts';
+import { type Context, LOCAL_DAEMONS, type LocalDaemon } from '../context.ts';
 import {
   type CertificateFact,
   type ConfigFact,
   DAEMONS,
   type DaemonFact,
+  type DaemonName,
   type Facts,
   type PlaceFact,
   type TokenFact,
@@ -48,7 +49,7 @@ interface IamAnswer {
 export async function gatherFacts(context: Context, configDir: string): Promise<Facts> {
   // Most of the time is that of other processes: all at once.
   const [documents, made, iam, unit, sm, host] = await Promise.all([
-    readConfigs(configDir),
+    readConfigs(configDir, context),
     devices(),
     ask<IamAnswer>(context, 'iam'),
     ask<UnitReport>(context, 'cm'),
@@ -57,6 +58,7 @@ export async function gatherFacts(context: Context, configDir: string): Promise<
   ]);
   const places = placesIn(documents);
   const [known, limits, programs] = host;
+  const daemons = [iam.fact, unit.fact, sm.fact];
   return {
     nowMs: Date.now(),
     ...((await lastWrite(places.map(({ path }) => path))) ?? {}),
@@ -66,17 +68,24 @@ export async function gatherFacts(context: Context, configDir: string): Promise<
     controllers: limits,
     programs,
     ...(made && { devices: made }),
-    daemons: [iam.fact, unit.fact, sm.fact],
+    daemons,
     ...(unit.answer && { unit: unit.answer }),
     ...(iam.answer && { iamMode: iam.answer.mode }),
     certificates: iam.answer?.certificates ?? [],
     configs: documents.map(({ path, problem }) => ({ path, ...(problem !== undefined && { problem }) })),
-    ports: await lookAtPorts(documents.flatMap(({ path, value = {} }) => portsOf(path, value))),
+    ports: await lookAtPorts(
+      documents.flatMap(({ path, value = {} }) => portsOf(path, value)),
+      (daemon) => daemons.some(({ name, state }) => name === daemon && state === 'answers') && !waits(daemon, unit),
+    ),
     tokens: await tokens(documents, iam),
     places: await Promise.all(places.map(lookAt)),
     setAside: (await Promise.all(places.map(({ path }) => setAsideIn(path)))).flat(),
   };
 }
+
+/** The CM answers before it listens for others, while it waits for IAM. */
+const waits = (daemon: DaemonName, { answer }: Answer<UnitReport>): boolean =>
+  daemon === 'aos-cm' && answer?.waitsFor !== undefined;
 
 /** A blank node has no PINs yet; one whose IAM runs has shown that they are right. */
 async function tokens(documents: readonly ConfigDocument[], { answer }: Answer<IamAnswer>): Promise<TokenFact[]> {
@@ -129,7 +138,7 @@ interface ConfigDocument extends ConfigFact {
   readonly value?: Readonly<Record<string, unknown>>;
 }
 
-async function readConfigs(directory: string): Promise<ConfigDocument[]> {
+async function readConfigs(directory: string, context: Context): Promise<ConfigDocument[]> {
   let names: string[];
   try {
     names = (await readdir(directory)).filter((name) =>
@@ -139,17 +148,32 @@ async function readConfigs(directory: string): Promise<ConfigDocument[]> {
     return [{ path: directory, problem: asAosError(error).message }];
   }
   if (names.length === 0) return [{ path: directory, problem: 'no configuration of a daemon is there' }];
-  return Promise.all(names.sort().map((name) => readConfig(join(directory, name))));
+  return Promise.all(names.sort().map((name) => readConfig(join(directory, name), context)));
 }
 
-async function readConfig(path: string): Promise<ConfigDocument> {
+async function readConfig(path: string, context: Context): Promise<ConfigDocument> {
   try {
-    const [{ problem }, text] = await Promise.all([checkFile(path, kindOf(path)), readFile(path, 'utf8')]);
+    const text = await readFile(path, 'utf8');
+    const kind = kindOf(path);
+    const { problem } = (await askWhoRuns(context, kind, path, text)) ?? (await checkFile(path, kind));
     if (problem !== undefined) return { path, problem };
     const value = parseJson(text, path);
     return isObject(value) ? { path, value } : { path };
   } catch (error) {
     return { path, problem: asAosError(error).message };
+  }
+}
+
+/** What the daemon that reads such a file says of it while it runs, which is sooner than a new process of it does. */
+async function askWhoRuns(context: Context, kind: Kind, path: string, text: string): Promise<CheckReport | undefined> {
+  const daemon = LOCAL_DAEMONS.find((one) => one === kind);
+  if (daemon === undefined) return undefined;
+  try {
+    const question: CheckQuestion = { kind: 'config', path, text };
+    return await context.askDaemon<CheckReport>(daemon, CHECK_PATH, question);
+  } catch {
+    // It does not run, or is of a time before this question: another finding says so.
+    return undefined;
   }
 }
 

@@ -44,12 +44,21 @@ export function listenersIn(table: string): Map<number, string> {
   return found;
 }
 
-export async function lookAtPorts(wanted: readonly Wanted[], proc = '/proc'): Promise<PortFact[]> {
+/**
+ * Those that somebody listens on. Who that is stands in one of all descriptors of all processes, so it is looked for only
+ * where the daemon itself has not got the port.
+ */
+export async function lookAtPorts(
+  wanted: readonly Wanted[],
+  hasPorts: (daemon: PortFact['daemon']) => boolean,
+  proc = '/proc',
+): Promise<PortFact[]> {
   if (wanted.length === 0) return [];
   const tables = await Promise.all(['tcp', 'tcp6'].map((name) => textOf(join(proc, 'net', name))));
   const listeners = new Map(tables.flatMap((table) => [...listenersIn(table)]));
   const taken = wanted.filter(({ port }) => listeners.has(port));
-  const owners = await ownersOf(new Set(taken.map(({ port }) => listeners.get(port)!)), proc);
+  const foreign = taken.filter(({ daemon }) => !hasPorts(daemon));
+  const owners = await ownersOf(new Set(foreign.map(({ port }) => listeners.get(port)!)), proc);
   return taken.map((one) => {
     const holder = owners.get(listeners.get(one.port)!);
     return { ...one, ...(holder && { holder }) };

@@ -5,7 +5,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { AosError } from '../../core/index.ts';
+import { ControlServer, checkHandlers } from '../../daemon/index.ts';
 import { FakePkcs11 } from '../../platform/token/index.ts';
+import { Context } from '../context.ts';
+import { Terminal } from '../terminal.ts';
+import { gatherFacts } from './gather-facts.ts';
 import { listenersIn, lookAtPorts, portsOf } from './gather-ports.ts';
 import { lookAtToken, tokensOf, type WantedToken } from './gather-tokens.ts';
 
@@ -14,6 +18,12 @@ beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), 'aosctl-doctor-'));
 });
 afterEach(() => rm(directory, { recursive: true, force: true }));
+
+function contextAt(socket: string): Context {
+  const silent = { write: () => undefined };
+  const output = new Terminal({ stdout: silent, stderr: silent, env: {}, json: true });
+  return new Context({ profile: { socket }, namesUnit: false, output, signal: new AbortController().signal });
+}
 
 describe('[P-08] ports', () => {
   test('are those of the configuration of the daemon itself, with keys in any case', () => {
@@ -32,10 +42,13 @@ describe('[P-08] ports', () => {
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     try {
       const { port } = server.address() as { port: number };
-      const found = await lookAtPorts([
+      const wanted = [
         { daemon: 'aos-cm', key: 'cmServerUrl', port },
         { daemon: 'aos-cm', key: 'fileServerUrl', port: 1 },
-      ]);
+      ] as const;
+      // Whose daemon has it needs no look into every process.
+      expect(await lookAtPorts(wanted, () => true)).toEqual([wanted[0]]);
+      const found = await lookAtPorts(wanted, () => false);
       expect(found).toEqual([
         {
           daemon: 'aos-cm',
@@ -56,6 +69,24 @@ describe('[P-08] ports', () => {
 `;
     expect([...listenersIn(table)]).toEqual([[8093, '12345']]);
   });
+});
+
+test('[P-08] a configuration is judged by the daemon that runs, and by its program where none does', async () => {
+  const context = contextAt(join(directory, 'cm.sock'));
+  const problemOf = async () =>
+    (await gatherFacts(context, directory)).configs.find(({ path }) => path === file)?.problem;
+  const file = join(directory, 'cm.cfg');
+  await writeFile(file, '{"workingDir": "/var/aos"}');
+  const judge = (text: string, path: string): string[] => {
+    throw new AosError('invalidArgument', `${path}: ${text} is no good`);
+  };
+  const daemon = await ControlServer.open(join(directory, 'cm.sock'), checkHandlers({ config: judge }));
+  try {
+    expect(await problemOf()).toBe(`${file}: {"workingDir": "/var/aos"} is no good`);
+  } finally {
+    await daemon.stop();
+  }
+  expect(await problemOf()).toMatch(/aos-cm cannot be asked about|cm\.cfg/);
 });
 
 describe('[P-08] a token', () => {

@@ -18,6 +18,7 @@ let items: ItemStatus[];
 let desired: Desired | undefined;
 let desk: ControlDesk;
 let waitsBecause: string | undefined;
+let update: ControlFacts['updates']['state'];
 
 const event = (id: string, what: string, because: string): DecisionEvent => ({
   seq: 1,
@@ -34,6 +35,7 @@ beforeEach(async () => {
   events = [];
   desired = undefined;
   waitsBecause = undefined;
+  update = { state: 'none', since: '1970-01-01T00:00:00.000Z' };
   desk = new ControlDesk(
     {
       list: ({ kind, id }: EventFilter = {}) => events.filter(({ about }) => about.kind === kind && about.id === id),
@@ -60,7 +62,9 @@ function opened(): void {
       subjects: () => [],
     },
     updates: {
-      state: { state: 'none', since: '' },
+      get state() {
+        return update;
+      },
       get desired() {
         return desired;
       },
@@ -300,8 +304,15 @@ describe('why', () => {
 
   test('[P-03] a node and the update', async () => {
     opened();
-    expect(await why('second')).toMatchObject({ kind: 'node', now: 'provisioned, not connected, 0 instances' });
-    expect((await why('update')).now).toMatch(/^no update runs/);
+    expect(await why('second')).toMatchObject({ kind: 'node', now: 'provisioned, not connected, no instances' });
+    expect((await why('update')).now).toBe('none has run yet');
+    update = { state: 'none', since: '2026-11-25T03:00:00.000Z' };
+    expect((await why('update')).now).toMatch(/^none runs since 2026-11-25T03:00:00.000Z/);
+    [update, waitsBecause] = [{ state: 'pending', since: '2026-11-25T03:00:00.000Z' }, 'drive holds a lock'];
+    expect(await why('update')).toMatchObject({
+      now: 'pending since 2026-11-25T03:00:00.000Z',
+      reasons: [{ what: 'it waits', because: 'drive holds a lock' }],
+    });
   });
 
   test('of what nobody knows answers what there is', async () => {

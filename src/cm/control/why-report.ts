@@ -130,7 +130,7 @@ function whyNode(node: NodeInfo, facts: WhyFacts): WhyReport {
   return {
     kind: 'node',
     id: node.nodeId,
-    now: `${node.state}, ${node.isConnected ? 'connected' : 'not connected'}, ${here.length} instances`,
+    now: `${node.state}, ${node.isConnected ? 'connected' : 'not connected'}, ${counted(here.length)}`,
     reasons: [
       ...(order ? [{ what: `the desired status orders it to be ${order.state}` }] : []),
       nodeReason(node),
@@ -143,8 +143,12 @@ function whyNode(node: NodeInfo, facts: WhyFacts): WhyReport {
   };
 }
 
+const counted = (instances: number): string =>
+  instances === 0 ? 'no instances' : instances === 1 ? '1 instance' : `${instances} instances`;
+
 function whyUpdate(facts: WhyFacts): WhyReport {
   const { update, items, instances } = facts;
+  const { state, since, waitsFor } = update;
   const stuck = [
     ...items
       .filter(({ state }) => state === 'downloading' || state === 'failed')
@@ -156,10 +160,18 @@ function whyUpdate(facts: WhyFacts): WhyReport {
   return {
     kind: 'update',
     id: 'update',
-    now: update.state === 'none' ? `no update runs since ${update.since}` : `${update.state} since ${update.since}`,
-    reasons: [...waitsOf(facts), ...stuck, ...toldOf(facts, 'update', 'update')],
+    now: state === 'none' ? noUpdate(since) : `${state} since ${since}`,
+    reasons: [
+      ...(waitsFor === undefined ? [] : [{ what: 'it waits', because: waitsFor }]),
+      ...stuck,
+      ...toldOf(facts, 'update', 'update'),
+    ],
   };
 }
+
+/** The beginning of time stands for never. */
+const noUpdate = (since: string): string =>
+  Date.parse(since) === 0 ? 'none has run yet' : `none runs since ${since}, when the last one ended`;
 
 function waitsOf({ update: { state, waitsFor } }: WhyFacts): WhyReason[] {
   if (state === 'none') return [];
