@@ -1,7 +1,8 @@
 /** Who may reach whom: exposed ports and allowed connections (spec/cm.md 6.3 steps 5, 6 and 9; CM-51). Pure. */
+import { isDeepStrictEqual } from 'node:util';
 import { AosError, instanceKey } from '../../core/index.ts';
 import { formatPorts, parseAllowedConnection, parseExposedPort, portsInclude } from '../../oci/index.ts';
-import { isInSubnet } from './addresses.ts';
+import { isInSubnet, subnetOf } from './addresses.ts';
 import type { FirewallRule, NetworkInstance, NetworkState, PendingConnection, RulePush } from './model.ts';
 
 /** Rules per requester that every SM takes. */
@@ -61,18 +62,82 @@ export function connect(
 ): { readonly rules: readonly FirewallRule[]; readonly waiting: readonly Connection[] } {
   const all = [...instances];
   const waiting: Connection[] = [];
-  const rules: FirewallRule[] = [];
+  const rules: FirewallRule[][] = [];
   for (const connection of connections) {
     const found = rulesFor(connection, requester, all);
-    if (found) rules.push(...found);
+    if (found) rules.push(found);
     else waiting.push(connection);
   }
-  return { rules: rules.slice(0, MAX_RULES), waiting };
+  return { rules: fitting(rules), waiting };
+}
+
+/** At most as many as an SM takes: each connection gets its first rule before any gets its second. */
+function fitting(perConnection: readonly (readonly FirewallRule[])[]): FirewallRule[] {
+  const counts = perConnection.map(() => 0);
+  let left = MAX_RULES;
+  const longest = Math.max(0, ...perConnection.map(({ length }) => length));
+  for (let round = 0; round < longest; round += 1) {
+    for (const [index, { length }] of perConnection.entries()) {
+      if (left === 0 || length <= round) continue;
+      counts[index] = round + 1;
+      left -= 1;
+    }
+  }
+  return perConnection.flatMap((rules, index) => rules.slice(0, counts[index]));
+}
+
+/** The rules of an instance that has its address already. */
+function rulesOf(instance: NetworkInstance, instances: Iterable<NetworkInstance>): readonly FirewallRule[] {
+  const connections = (instance.allowedConnections ?? []).map(readConnection);
+  return connect(connections, { ip: instance.ip, subnet: subnetOf(instance.ip) }, instances).rules;
+}
+
+const without = (rules: readonly FirewallRule[], known: readonly FirewallRule[]) =>
+  rules.filter((rule) => !known.some((one) => isDeepStrictEqual(one, rule)));
+
+/** Rules that instances get because this one has come, has another address or exposes more than before. */
+export function rulesTo(
+  target: NetworkInstance,
+  before: ReadonlyMap<string, NetworkInstance>,
+  after: ReadonlyMap<string, NetworkInstance>,
+): RulePush[] {
+  return [...after.values()].flatMap((other): RulePush[] => {
+    const isMeant = (text: string) => readConnection(text).itemId === target.ident.itemId;
+    if (other === target || !other.allowedConnections?.some(isMeant)) return [];
+    const rules = without(rulesOf(other, after.values()), rulesOf(other, before.values()));
+    return rules.length === 0 ? [] : [{ nodeId: other.nodeId, ident: other.ident, rules }];
+  });
+}
+
+/** Rules that an SM does not have although it should, given those that it has. */
+export function missingRules(
+  { instances }: NetworkState,
+  nodeId: string,
+  rulesAt: (key: string) => readonly FirewallRule[] | undefined,
+): RulePush[] {
+  return [...instances].flatMap(([key, instance]): RulePush[] => {
+    const has = instance.nodeId === nodeId ? rulesAt(key) : undefined;
+    if (!has) return [];
+    const room = Math.max(0, MAX_RULES - has.length);
+    const rules = without(rulesOf(instance, instances.values()), has).slice(0, room);
+    return rules.length === 0 ? [] : [{ nodeId, ident: instance.ident, rules }];
+  });
+}
+
+/** One push per requester, each rule once. */
+export function mergePushes(...lists: readonly (readonly RulePush[])[]): RulePush[] {
+  const merged = new Map<string, RulePush>();
+  for (const push of lists.flat()) {
+    const key = instanceKey(push.ident);
+    const known = merged.get(key)?.rules ?? [];
+    merged.set(key, { ...push, rules: [...known, ...without(push.rules, known)].slice(0, MAX_RULES) });
+  }
+  return [...merged.values()];
 }
 
 /** Rules for pending connections whose target is there now, one push per requester. */
 export function resolvePending(state: NetworkState, isMeant: (pending: PendingConnection) => boolean): RulePush[] {
-  const pushes = new Map<string, { nodeId: string; ident: RulePush['ident']; rules: FirewallRule[] }>();
+  const pushes = new Map<string, { nodeId: string; ident: RulePush['ident']; rules: FirewallRule[][] }>();
   for (const pending of state.pending.filter(isMeant)) {
     const { requester, nodeId, requesterIp, requesterSubnet, targetItemId, port, protocol } = pending;
     const connection = { itemId: targetItemId, port, protocol };
@@ -80,10 +145,10 @@ export function resolvePending(state: NetworkState, isMeant: (pending: PendingCo
     if (!rules || rules.length === 0) continue;
     const key = instanceKey(requester);
     const push = pushes.get(key) ?? { nodeId, ident: requester, rules: [] };
-    push.rules.push(...rules.slice(0, MAX_RULES - push.rules.length));
+    push.rules.push(rules);
     pushes.set(key, push);
   }
-  return [...pushes.values()];
+  return [...pushes.values()].map(({ rules, ...push }) => ({ ...push, rules: fitting(rules) }));
 }
 
 /** True when one of the rules opens this connection. */

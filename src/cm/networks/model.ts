@@ -31,6 +31,8 @@ export interface NetworkInstance {
   /** `port[/protocol]`, as its SM said it. */
   readonly exposedPorts: readonly string[];
   readonly hosts: readonly string[];
+  /** `item/port[/protocol]`, as its SM said it; absent when only its node knows. */
+  readonly allowedConnections?: readonly string[] | undefined;
 }
 
 /** A connection to an item that has no instance yet. */

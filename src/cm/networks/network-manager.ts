@@ -85,7 +85,13 @@ export class NetworkManager {
     this.#note(request.networkId, result.instance.ip);
     const unknown = result.instance.hosts.filter((name) => !isHostName(name));
     if (unknown.length > 0) this.#logger.warn({ ident: request.ident, names: unknown }, 'these are no names of hosts');
-    await this.#writeHosts();
+    try {
+      await this.#writeHosts();
+    } catch (error) {
+      // The SM does not get the address, so nobody may have it.
+      if (this.#state === result.state) this.#keep(before);
+      throw error;
+    }
     this.#push(result.pushes);
     return result;
   }

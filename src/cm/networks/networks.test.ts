@@ -1,18 +1,15 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
 import fc from 'fast-check';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { network as api } from '../../api/contracts.ts';
 import { ApiServer, Channel, identMessage } from '../../api/index.ts';
-import { type InstanceIdent, instanceKey, silentLogger } from '../../core/index.ts';
+import { instanceKey, silentLogger } from '../../core/index.ts';
 import { nextAddress, overlaps, parseIp, parseRoutes, SUBNETS } from './addresses.ts';
-import { HostsFile } from './hosts-file.ts';
-import type { NetworkState, RulePush, ServiceData } from './model.ts';
-import { NetworkManager, type NetworkManagerOptions } from './network-manager.ts';
+import type { NetworkState, ServiceData } from './model.ts';
 import { NetworkService } from './network-service.ts';
-import { NETWORK_TABLES, NetworkStore } from './network-store.ts';
+import { database, directory, ident, NO_DATA, start } from './network-stage-for-tests.ts';
+import { NetworkStore } from './network-store.ts';
 import {
   type Choice,
   NO_NETWORKS,
@@ -21,43 +18,6 @@ import {
   planNodeRelease,
   planRelease,
 } from './plan-network.ts';
-
-function ident(itemId: string, instance = 0): InstanceIdent {
-  return { itemId, subjectId: 'subject', instance, type: 'service', preinstalled: false };
-}
-
-const NO_DATA = { hosts: [], exposedPorts: [], allowedConnections: [] };
-
-let directory: string;
-let database: DatabaseSync;
-let pushes: RulePush[];
-
-beforeEach(async () => {
-  directory = await mkdtemp(join(tmpdir(), 'aos-networks-'));
-  database = new DatabaseSync(':memory:');
-  database.exec(NETWORK_TABLES);
-  pushes = [];
-});
-
-afterEach(async () => {
-  database.close();
-  await rm(directory, { recursive: true, force: true });
-});
-
-async function start(more: Partial<NetworkManagerOptions> = {}): Promise<NetworkManager> {
-  const manager = new NetworkManager({
-    store: new NetworkStore(database),
-    hostsFile: new HostsFile({ directory, pidFile: join(directory, 'pid'), logger: silentLogger }),
-    dnsIp: '10.0.0.100',
-    isWanted: () => false,
-    logger: silentLogger,
-    routes: async () => [],
-    ...more,
-  });
-  await manager.start();
-  manager.onPush((push) => pushes.push(push));
-  return manager;
-}
 
 describe('addresses', () => {
   test('[CM-98] a subnet that the host routes elsewhere is not taken', () => {
@@ -142,48 +102,17 @@ describe('the unit', () => {
     await expect(allocate('evil', 'BANK')).rejects.toMatchObject({ code: 'alreadyExist' });
   });
 
-  test('[CM-100] a connection to another network gets a rule for each instance that exposes the port', async () => {
+  test('an address whose name cannot be written is nobody’s', async () => {
     const manager = await start();
-    for (const owner of ['o1', 'o2']) await manager.nodeNetwork(owner, 'main');
-    const server = { ...NO_DATA, exposedPorts: ['8080/tcp', '9000-9010/udp'] };
-    for (const index of [0, 1]) {
-      await manager.allocate({ ident: ident('server', index), networkId: 'o1', nodeId: 'main', data: server });
-    }
-    const client = { ...NO_DATA, allowedConnections: ['server/8080/tcp', 'server/9005/udp', 'server/22'] };
-    const { rules } = await manager.allocate({ ident: ident('client'), networkId: 'o2', nodeId: 'main', data: client });
-    expect(rules).toEqual([
-      { dstIp: '172.17.0.3', dstPort: '8080', proto: 'tcp', srcIp: '172.18.0.3' },
-      { dstIp: '172.17.0.4', dstPort: '8080', proto: 'tcp', srcIp: '172.18.0.3' },
-      { dstIp: '172.17.0.3', dstPort: '9005', proto: 'udp', srcIp: '172.18.0.3' },
-      { dstIp: '172.17.0.4', dstPort: '9005', proto: 'udp', srcIp: '172.18.0.3' },
-    ]);
-  });
-
-  test('[CM-100] who asked for an item before it had an instance gets the rule when it has, also after a restart', async () => {
-    const first = await start();
-    for (const owner of ['o1', 'o2']) await first.nodeNetwork(owner, 'main');
-    const client = { ...NO_DATA, allowedConnections: ['server/8080/tcp'] };
-    await first.allocate({ ident: ident('client'), networkId: 'o2', nodeId: 'main', data: client });
-    const second = await start();
-    await second.allocate({
-      ident: ident('server'),
-      networkId: 'o1',
-      nodeId: 'main',
-      data: { ...NO_DATA, exposedPorts: ['8080'] },
-    });
-    const rule = { dstIp: '172.17.0.3', dstPort: '8080', proto: 'tcp', srcIp: '172.18.0.3' };
-    expect(pushes).toEqual([{ nodeId: 'main', ident: ident('client'), rules: [rule] }]);
-
-    // The node has not heard: it synchronises, hears again, and then lists the rule.
-    const running = (rules: (typeof rule)[]) => [
-      { ident: ident('client'), networkId: 'o2', ip: '172.18.0.3', rules },
-      { ident: ident('server'), networkId: 'o1', ip: '172.17.0.3', rules: [] },
-    ];
-    await second.sync('main', running([]));
-    expect(pushes).toHaveLength(2);
-    await second.sync('main', running([rule]));
-    await second.sync('main', running([]));
-    expect(pushes).toHaveLength(2);
+    await manager.nodeNetwork('owner', 'main');
+    await rm(directory, { recursive: true });
+    await writeFile(directory, 'no directory');
+    const data = { ...NO_DATA, hosts: ['a'] };
+    await expect(
+      manager.allocate({ ident: ident('a'), networkId: 'owner', nodeId: 'main', data }),
+    ).rejects.toMatchObject({ code: 'runtime', message: 'failed to write to hosts file' });
+    expect(manager.instances()).toEqual([]);
+    expect(new NetworkStore(database).load().instances.size).toBe(0);
   });
 
   test('instances that a node no longer has are released, unless they shall run there', async () => {
@@ -270,18 +199,6 @@ describe('what cannot be', () => {
     expect(network.subnet).toBe('172.17.0.0/16');
     const request = { ident: ident('late'), networkId: 'owner', nodeId: 'main', data: NO_DATA, dnsServers: [] };
     expect(() => planAllocation({ ...state, instances }, request, choice)).toThrow('no available IP for network owner');
-  });
-
-  test('an SM gets at most ten rules for an instance', async () => {
-    const manager = await start();
-    for (const owner of ['o1', 'o2']) await manager.nodeNetwork(owner, 'main');
-    const data = { ...NO_DATA, exposedPorts: ['80'] };
-    for (let index = 0; index < 12; index += 1) {
-      await manager.allocate({ ident: ident('server', index), networkId: 'o1', nodeId: 'main', data });
-    }
-    const client = { ...NO_DATA, allowedConnections: ['server/80'] };
-    const { rules } = await manager.allocate({ ident: ident('client'), networkId: 'o2', nodeId: 'main', data: client });
-    expect(rules).toHaveLength(10);
   });
 });
 

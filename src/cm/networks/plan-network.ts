@@ -1,7 +1,16 @@
 /** What each request of an SM makes of the networks (spec/cm.md 6.2–6.4, spec/decisions.md CM-49, CM-50). Pure. */
 import { AosError, type InstanceIdent, instanceKey } from '../../core/index.ts';
 import { isInSubnet, nextAddress, overlaps, type Route, subnetOf } from './addresses.ts';
-import { checkExposedPort, connect, isOpened, readConnection, resolvePending } from './connections.ts';
+import {
+  checkExposedPort,
+  connect,
+  isOpened,
+  mergePushes,
+  missingRules,
+  readConnection,
+  resolvePending,
+  rulesTo,
+} from './connections.ts';
 import type {
   FirewallRule,
   Network,
@@ -101,7 +110,7 @@ export interface Allocation {
   readonly network: Network;
   readonly instance: NetworkInstance;
   readonly rules: readonly FirewallRule[];
-  /** For requesters that waited for this item. */
+  /** For requesters that may reach this item. */
   readonly pushes: readonly RulePush[];
 }
 
@@ -134,6 +143,7 @@ export function planAllocation(state: NetworkState, request: AllocateRequest, ch
     dnsServers: keeps ? known.dnsServers : request.dnsServers,
     exposedPorts: data.exposedPorts,
     hosts: data.hosts,
+    allowedConnections: data.allowedConnections,
   };
   const instances = new Map(state.instances).set(key, instance);
   const requester = { ip: instance.ip, subnet: network.subnet };
@@ -155,7 +165,10 @@ export function planAllocation(state: NetworkState, request: AllocateRequest, ch
       })),
     ],
   };
-  const pushes = resolvePending(next, ({ targetItemId }) => targetItemId === ident.itemId);
+  const pushes = mergePushes(
+    resolvePending(next, ({ targetItemId }) => targetItemId === ident.itemId),
+    rulesTo(instance, state.instances, instances),
+  );
   return { state: next, network, instance, rules, pushes };
 }
 
@@ -240,7 +253,11 @@ export function planSync(
     return !(rules && isOpened(one, rules));
   });
   if (pending.length !== next.pending.length) next = { ...next, pending };
-  return { state: next, pushes: resolvePending(next, () => true), adopted };
+  const pushes = mergePushes(
+    resolvePending(next, () => true),
+    missingRules(next, nodeId, (key) => listed.get(key)?.rules),
+  );
+  return { state: next, pushes, adopted };
 }
 
 function withoutRules({ rules: _, ...instance }: NetworkInstance & { rules: unknown }): NetworkInstance {
