@@ -3,7 +3,8 @@
  * contains the pattern. `--vm` runs those in virtual machines instead, `--all` both. The last line is
  * `N passed, N failed, N skipped`; a failed check counts as a failure.
  */
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdirSync, rmSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -13,8 +14,10 @@ const ROOT = join(import.meta.dirname, '..');
 const BIN = join(ROOT, 'node_modules', '.bin');
 const BUILD = join(ROOT, 'build');
 
-/** In this order; nothing can follow when the contracts cannot be generated. */
-const CHECKS = ['generate', 'build', 'format:check', 'lint', 'typecheck', 'layers'] as const;
+/** Nothing can follow when the contracts cannot be generated. */
+const FIRST_CHECK = 'generate';
+/** Most of these keep one core busy: they run beside each other. */
+const CHECKS = ['build', 'typecheck', 'format:check', 'lint', 'layers'] as const;
 
 /** When more than these failed, something is broken. */
 const SECOND_TRY_FILES = 5;
@@ -36,10 +39,31 @@ function run(program: string, args: readonly string[]): boolean {
   return spawnSync(join(BIN, program), args, { cwd: ROOT, stdio: ['ignore', 'inherit', 'inherit'] }).status === 0;
 }
 
-function runCheck(name: string): boolean {
-  console.log(`\n── ${name}`);
-  const npm = spawnSync('npm', ['run', '--silent', name], { cwd: ROOT, stdio: ['ignore', 'inherit', 'inherit'] });
-  return npm.status === 0;
+interface Check {
+  readonly name: string;
+  readonly succeeded: boolean;
+  readonly output: string;
+}
+
+async function runCheck(name: string): Promise<Check> {
+  const npm = spawn('npm', ['run', '--silent', name], { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'] });
+  const chunks: Buffer[] = [];
+  for (const stream of [npm.stdout, npm.stderr]) stream.on('data', (chunk: Buffer) => chunks.push(chunk));
+  const [status] = (await once(npm, 'close')) as [number | null];
+  return { name, succeeded: status === 0, output: Buffer.concat(chunks).toString() };
+}
+
+/** Names of the checks that failed. */
+async function runChecks(): Promise<string[]> {
+  const failed: string[] = [];
+  const tell = ({ name, succeeded, output }: Check) => {
+    console.log(`\n── ${name}\n${output}`);
+    if (!succeeded) failed.push(name);
+  };
+  tell(await runCheck(FIRST_CHECK));
+  if (failed.length > 0) return failed;
+  for (const check of CHECKS.map(runCheck)) tell(await check);
+  return failed;
 }
 
 /** Titles with a pattern are found by vitest itself, so that generated titles count too. */
@@ -113,17 +137,15 @@ function runSuite(suite: Suite, pattern: string | undefined): Outcome {
   return pattern === undefined ? runTests(suite, []) : runMatching(suite, pattern);
 }
 
-function main(suites: readonly Suite[], pattern: string | undefined): void {
-  const failedChecks: string[] = [];
-  for (const check of CHECKS) {
-    if (runCheck(check)) continue;
-    failedChecks.push(`check "${check}"`);
-    if (check === 'generate') break;
-  }
-  const canRun = !failedChecks.includes('check "generate"');
+async function main(suites: readonly Suite[], pattern: string | undefined): Promise<void> {
+  const failedChecks = await runChecks();
+  const canRun = !failedChecks.includes(FIRST_CHECK);
   const outcomes = canRun ? suites.map((suite) => runSuite(suite, pattern)) : [];
   const tests = outcomes.flatMap((outcome) => outcome.tests);
-  const failures = [...failedChecks, ...outcomes.flatMap((outcome) => outcome.failures)];
+  const failures = [
+    ...failedChecks.map((check) => `check "${check}"`),
+    ...outcomes.flatMap((outcome) => outcome.failures),
+  ];
   const count = (status: TestResult['status']) => tests.filter((test) => test.status === status).length;
   if (pattern !== undefined && tests.length === 0) failures.push(`no test matches "${pattern}"`);
   for (const failure of failures) console.log(`FAILED ${failure}`);
@@ -135,4 +157,4 @@ const { values, positionals } = parseArgs({
   options: { vm: { type: 'boolean', default: false }, all: { type: 'boolean', default: false } },
   allowPositionals: true,
 });
-main(values.all ? [HERE, IN_MACHINES] : [values.vm ? IN_MACHINES : HERE], positionals[0]);
+await main(values.all ? [HERE, IN_MACHINES] : [values.vm ? IN_MACHINES : HERE], positionals[0]);
