@@ -1,8 +1,9 @@
 /** What a whole unit shows of itself: alerts and logs at its cloud, metrics on the node, and silence when nothing happens. */
 import { once } from 'node:events';
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
-import { readdir } from 'node:fs/promises';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { type AddressInfo, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { metricValue, parsePrometheus } from '../../src/daemon/metrics/prometheus-parser-for-tests.ts';
@@ -16,6 +17,7 @@ const IDLE_SAMPLES = 5;
 
 let world: World;
 let ports: readonly number[];
+let ownFiles: string;
 
 async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
@@ -27,6 +29,9 @@ async function freePort(): Promise<number> {
 
 beforeAll(async () => {
   ports = await Promise.all(DAEMONS.map(freePort));
+  ownFiles = await mkdtemp(join(tmpdir(), 'aos-monitoring-'));
+  const resourcesConfigFile = join(ownFiles, 'resources.cfg');
+  writeFileSync(resourcesConfigFile, JSON.stringify([{ name: 'lidar', devices: ['/dev/no-such-lidar'] }]));
   const listen = (index: number) => ({ metrics: { listen: `127.0.0.1:${ports[index]}` } });
   world = await World.create({
     unit: {
@@ -39,14 +44,17 @@ beforeAll(async () => {
           // For development: each message becomes a line in a file.
           cloudMessageLog: undefined,
         },
-        sm: { ...listen(2), monitoring: { pollPeriod: '1s', averageWindow: '1s' } },
+        sm: { ...listen(2), resourcesConfigFile, monitoring: { pollPeriod: '1s', averageWindow: '1s' } },
       },
     },
   });
   await world.provision();
 }, STORY_MS);
 
-afterAll(() => world?.close(), STORY_MS);
+afterAll(async () => {
+  await world?.close();
+  await rm(ownFiles, { recursive: true, force: true });
+}, STORY_MS);
 
 async function publish(itemId: string, script: string, config: object = {}): Promise<void> {
   const directory = join(world.directory, `image-${itemId}`);
@@ -62,14 +70,17 @@ const messages = (type: string) =>
 interface StoredAlert {
   readonly tag: string;
   readonly at: number;
-  readonly data: { readonly parameter?: string; readonly value?: number };
+  readonly data: Readonly<Record<string, unknown>>;
 }
 
-const quotaAlerts = async (itemId: string) => {
-  const path = `/api/units/${world.systemId}/alerts?limit=1000&tag=instanceQuotaAlert`;
+/** Alerts about an item that the cloud has heard of. */
+const alertsAtCloud = async (tag: string, itemId: string) => {
+  const path = `/api/units/${world.systemId}/alerts?limit=1000&tag=${tag}`;
   const alerts = await world.rest.get<StoredAlert[]>(path);
   return alerts.filter(({ data }) => JSON.stringify(data).includes(itemId));
 };
+
+const quotaAlerts = (itemId: string) => alertsAtCloud('instanceQuotaAlert', itemId);
 
 test(
   '[W10] [SM-52] [CM-123] a load generator in an instance raises an alert that arrives at the cloud, holds it, and drops it',
@@ -115,6 +126,26 @@ test(
     expect(atCloud).toContain(raises[0]);
     process.kill(pid!, 'SIGCONT');
     await world.must('undeploy', 'busy', '--unit', world.systemId, '--wait', '60');
+  },
+  STORY_MS,
+);
+
+test(
+  '[SM-32] [CM-123] a resource that an instance cannot have is an alert at the cloud: no node has it, or its node lacks the device',
+  async () => {
+    const wishes = { sonar: /no node .* has the resource sonar/, lidar: /device \/dev\/no-such-lidar/ };
+    for (const [deviceId, message] of Object.entries(wishes)) {
+      const itemId = `wants-${deviceId}`;
+      await publish(itemId, 'sleep 1000', { resources: [deviceId] });
+      await world.wish(itemId, '1.0.0');
+      const [alert] = await world.until(
+        'it is told',
+        () => alertsAtCloud('resourceAllocateAlert', itemId),
+        (alerts) => alerts.length > 0,
+      );
+      expect(alert!.data).toMatchObject({ deviceId, instance: 0, message: expect.stringMatching(message) });
+      await world.must('undeploy', itemId, '--unit', world.systemId, '--wait', '60');
+    }
   },
   STORY_MS,
 );

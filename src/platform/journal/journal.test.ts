@@ -35,10 +35,13 @@ describe('entries', () => {
     });
   });
 
-  test('bytes and repeated fields are read as text; an entry without a text, and half a line, are left out', () => {
+  test('bytes and repeated fields are read as text; an entry without a text or a time, and half a line, are left out', () => {
     expect(parseJournalLine(line({ MESSAGE: [104, 105] }))?.message).toBe('hi');
     expect(parseJournalLine(line({ UNIT: ['a', 'b'] }))?.fields.UNIT).toBe('a');
     expect(parseJournalLine(line({ MESSAGE: undefined }))).toBeUndefined();
+    for (const time of [undefined, 'yesterday', '9'.repeat(30), {}]) {
+      expect(parseJournalLine(line({ __REALTIME_TIMESTAMP: time }))).toBeUndefined();
+    }
     expect(parseJournalLine('{"MESSAGE": "cu')).toBeUndefined();
   });
 });

@@ -89,7 +89,7 @@ export function journalArguments(query: JournalQuery): string[] {
   ];
 }
 
-/** One line of the JSON form; undefined for an entry without a text. */
+/** One line of the JSON form; undefined for an entry without a text or a time. */
 export function parseJournalLine(line: string): JournalEntry | undefined {
   let value: unknown;
   try {
@@ -101,8 +101,10 @@ export function parseJournalLine(line: string): JournalEntry | undefined {
   if (!isObject(value)) return undefined;
   const fields = Object.fromEntries(Object.entries(value).map(([name, content]) => [name, textOf(content)]));
   const { MESSAGE, __REALTIME_TIMESTAMP: microseconds, __CURSOR: cursor = '' } = fields;
-  if (MESSAGE === undefined || microseconds === undefined) return undefined;
-  return { at: new Date(Number(microseconds) / 1000), cursor, message: MESSAGE, fields };
+  const at = new Date(Number(microseconds) / 1000);
+  // A damaged journal may give an entry any time, also one that is none.
+  if (MESSAGE === undefined || Number.isNaN(at.getTime())) return undefined;
+  return { at, cursor, message: MESSAGE, fields };
 }
 
 /** Bytes that are no text come as a list of numbers, repeated fields as a list of texts. */

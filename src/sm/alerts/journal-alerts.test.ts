@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { type Clock, Mailbox, silentLogger, systemClock } from '../../core/index.ts';
+import { type Clock, type Logger, Mailbox, silentLogger, systemClock } from '../../core/index.ts';
 import type { Journal, JournalEntry, JournalQuery } from '../../platform/journal/index.ts';
 import { alertOf, JournalAlerts, parseFilters } from './journal-alerts.ts';
 
@@ -65,7 +65,7 @@ describe('following the journal', () => {
   let alerts: JournalAlerts;
   const hurried: Clock = { ...systemClock, sleep: (_, signal) => systemClock.sleep(1, signal) };
 
-  function open(): JournalAlerts {
+  function open(logger: Logger = silentLogger): JournalAlerts {
     const journal: Journal = {
       read(query, signal) {
         queries.push(query);
@@ -86,7 +86,7 @@ describe('following the journal', () => {
       },
       send: ({ value }) => sent.push((value as { AlertItem: { value: { message: string } } }).AlertItem.value.message),
       clock: hurried,
-      logger: silentLogger,
+      logger,
     });
     alerts.start();
     return alerts;
@@ -124,5 +124,21 @@ describe('following the journal', () => {
     await expect.poll(() => queries.length, { timeout: 15_000 }).toBe(2);
     expect(queries[1]?.afterCursor).toBeUndefined();
     expect(saved).toBeUndefined();
+  });
+
+  test('[SM-53] a journal that stays broken is said once, again when it broke anew, and read as soon as it is whole', async () => {
+    const warnings: string[] = [];
+    open({ ...silentLogger, warn: (_: object, words: string) => warnings.push(words) } as unknown as Logger);
+    const breakNow = async () => {
+      const count = queries.length;
+      box.fail(new Error('Bad message'));
+      await expect.poll(() => queries.length, { timeout: 15_000 }).toBe(count + 1);
+    };
+    for (let time = 0; time < 3; time += 1) await breakNow();
+    expect(warnings).toEqual(['the journal is opened again at its end: Bad message']);
+    box.push(entry({}, 'whole again'));
+    await expect.poll(() => sent, { timeout: 15_000 }).toEqual(['whole again']);
+    await breakNow();
+    expect(warnings).toHaveLength(2);
   });
 });

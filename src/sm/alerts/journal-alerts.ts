@@ -109,13 +109,20 @@ export class JournalAlerts {
     const { signal } = this.#abort;
     const { clock, logger } = this.#options;
     const backoff = new Backoff({ firstMs: 1_000, maxMs: 10_000 });
+    let toldFailure = '';
     const saver = setInterval(() => this.#save(), SAVE_PERIOD_MS).unref();
     while (!signal.aborted) {
       try {
-        await this.#follow(signal, () => backoff.reset());
+        await this.#follow(signal, () => {
+          backoff.reset();
+          toldFailure = '';
+        });
       } catch (error) {
         if (signal.aborted) break;
-        logger.warn({}, `the journal is opened again at its end: ${asAosError(error).message}`);
+        const { message } = asAosError(error);
+        // One that stays as it is would fill the log.
+        if (message !== toldFailure) logger.warn({}, `the journal is opened again at its end: ${message}`);
+        toldFailure = message;
         this.#cursor = undefined;
         this.#save();
       }

@@ -1,6 +1,8 @@
 import { expect, test } from 'vitest';
+import { AosError, silentLogger } from '../../core/index.ts';
 import type { Journal, JournalEntry, JournalQuery } from '../../platform/journal/index.ts';
 import { JournalLogs } from './journal-logs.ts';
+import { LogProvider } from './log-provider.ts';
 
 const at = (second: number) => new Date(Date.UTC(2026, 0, 1, 12, 0, second));
 const entry = (second: number, message: string, fields: Record<string, string> = {}): JournalEntry => ({
@@ -56,4 +58,42 @@ test('[SM-54] the log of the system ends with the time that was asked for, and n
   const lines: object[] = [];
   for await (const line of found.system(at(0), at(5))) lines.push(line);
   expect(lines).toEqual([{ at: at(1), text: 'one', unit: 'a.service' }]);
+});
+
+test('[SM-54] a journal that is corrupt or hangs is told in words, and the next request is answered as ever', async () => {
+  const reads: ((signal: AbortSignal) => AsyncIterable<JournalEntry>)[] = [
+    async function* () {
+      yield entry(1, 'one');
+      throw new AosError('runtime', 'journalctl: Bad message');
+    },
+    async function* (signal) {
+      yield entry(1, 'one');
+      await new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+    },
+    async function* () {
+      yield entry(2, 'two');
+    },
+  ];
+  const journal: Journal = { read: (_, signal) => reads.shift()!(signal) };
+  const told: string[] = [];
+  const provider = new LogProvider({
+    ...{ maxPartSize: 262_144, maxPartCount: 80 },
+    instances: () => [],
+    source: new JournalLogs(journal, (id) => id, new AbortController().signal, 1),
+    send: ({ value }) => {
+      const { correlationId, status, error } = value as { correlationId: string; status: string; error: Error };
+      told.push(`${correlationId} ${status} ${error.message}`);
+    },
+    logger: silentLogger,
+  });
+  for (const correlationId of ['corrupt', 'hangs', 'whole']) {
+    provider.request({ kind: 'system', correlationId, filter: {} });
+  }
+  provider.start();
+  await provider.stop();
+  expect(told).toEqual([
+    'corrupt error journalctl: Bad message',
+    'hangs error the journal says nothing for 0.001 s; is it damaged?',
+    'whole ok ',
+  ]);
 });

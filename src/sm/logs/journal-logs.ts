@@ -1,17 +1,28 @@
 /** Lines of instances and of the system from the journal (spec/sm.md 10.2, spec/decisions.md C-84). */
+import { AosError } from '../../core/index.ts';
 import type { Journal, JournalEntry, JournalQuery } from '../../platform/journal/index.ts';
 import { type LogLine, MAX_LINE_BYTES } from './log-file.ts';
 import type { LogSource } from './log-provider.ts';
+
+/** A journal that says nothing for so long hangs; the CM has told the cloud of it soon after. */
+const SILENT_MS = 100_000;
 
 export class JournalLogs implements LogSource {
   readonly #journal: Journal;
   readonly #cgroupOf: (instanceId: string) => string;
   readonly #signal: AbortSignal;
+  readonly #silentMs: number;
 
-  constructor(journal: Journal, cgroupOf: (instanceId: string) => string, signal: AbortSignal) {
+  constructor(
+    journal: Journal,
+    cgroupOf: (instanceId: string) => string,
+    signal: AbortSignal,
+    silentMs: number = SILENT_MS,
+  ) {
     this.#journal = journal;
     this.#cgroupOf = cgroupOf;
     this.#signal = signal;
+    this.#silentMs = silentMs;
   }
 
   instances(ids: readonly string[], from?: Date, till?: Date): AsyncIterable<LogLine> {
@@ -35,9 +46,27 @@ export class JournalLogs implements LogSource {
   }
 
   async *#read(query: JournalQuery, signal: AbortSignal): AsyncGenerator<JournalEntry> {
-    for await (const entry of this.#journal.read(query, signal)) {
+    for await (const entry of query.follow ? this.#journal.read(query, signal) : this.#readWithin(query, signal)) {
       if (query.till && entry.at > query.till) return;
       yield entry;
+    }
+  }
+
+  /** Ends a journal that hangs: other requests wait for this one. Whoever reads may take all the time there is. */
+  async *#readWithin(query: JournalQuery, signal: AbortSignal): AsyncGenerator<JournalEntry> {
+    const hang = new AbortController();
+    const entries = this.#journal.read(query, AbortSignal.any([signal, hang.signal]))[Symbol.asyncIterator]();
+    const giveUp = () =>
+      hang.abort(new AosError('timeout', `the journal says nothing for ${this.#silentMs / 1000} s; is it damaged?`));
+    try {
+      for (;;) {
+        const timer = setTimeout(giveUp, this.#silentMs);
+        const { value, done } = await entries.next().finally(() => clearTimeout(timer));
+        if (done) return;
+        yield value;
+      }
+    } finally {
+      await entries.return?.();
     }
   }
 }

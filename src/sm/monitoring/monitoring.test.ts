@@ -1,7 +1,10 @@
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import fc from 'fast-check';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { AosError, silentLogger, systemClock } from '../../core/index.ts';
-import { Cgroups } from '../../platform/cgroup/index.ts';
+import { type CgroupLayout, Cgroups } from '../../platform/cgroup/index.ts';
 import type { OutgoingMessage } from '../client/index.ts';
 import type { InstanceInfo, NodeInfo } from '../model.ts';
 import { NORMAL, type RuleState, stepRule } from './alert-rule.ts';
@@ -22,6 +25,17 @@ describe('usage', () => {
     const now = parseCpuTimes('cpu  150 0 150 900 0 0 0\n');
     expect(busyPart(now, before)).toBeCloseTo(0.5);
     expect(busyPart(now, now)).toBe(0);
+  });
+
+  test('[SM-48] whatever the counters of the processors do, wrap or begin anew, a part is a part', () => {
+    const times = fc.record({ idle: fc.double({ noNaN: true }), total: fc.double({ noNaN: true }) });
+    fc.assert(
+      fc.property(times, times, (now, before) => {
+        const part = busyPart(now, before);
+        expect(part).toBeGreaterThanOrEqual(0);
+        expect(part).toBeLessThanOrEqual(1);
+      }),
+    );
   });
 
   test('[SM-48] used memory leaves out what the kernel would give back', () => {
@@ -66,6 +80,37 @@ describe('what the host says', () => {
 
   test('a cgroup that is gone has no usage', () => {
     expect(hostUsage().instance('/there/is/none')).toBeUndefined();
+  });
+
+  /** A host with these files of cgroups. */
+  async function withCgroups(layout: (root: string) => CgroupLayout, files: Readonly<Record<string, string>>) {
+    const root = await mkdtemp(join(tmpdir(), 'aos-cgroups-'));
+    try {
+      for (const [path, content] of Object.entries(files)) {
+        await mkdir(dirname(join(root, path)), { recursive: true });
+        await writeFile(join(root, path), content);
+      }
+      const cgroups = new Cgroups(layout(root));
+      return new HostUsage({ cgroups, quota, clock: systemClock, logger: silentLogger }).instance('/aos/web');
+    } finally {
+      await rm(root, { recursive: true });
+    }
+  }
+
+  test('[SM-49] an instance is read from cgroups of version 1 and of version 2', async () => {
+    const trees = (root: string) =>
+      ['cpu,cpuacct', 'memory'].map((name) => ({ controllers: name.split(','), mountPoint: join(root, name) }));
+    const old = (root: string): CgroupLayout => ({ version: 1, trees: trees(root), unified: undefined });
+    const cpu = { 'cpu,cpuacct/aos/web/cpuacct.usage': '1234567890\n' };
+    const ram = { 'memory/aos/web/memory.usage_in_bytes': '4096\n' };
+    expect(await withCgroups(old, { ...cpu, ...ram })).toEqual({ cpuUs: 1_234_567.89, ramBytes: 4096 });
+    expect(await withCgroups(old, cpu)).toBeUndefined();
+
+    const unified = (root: string): CgroupLayout => ({ version: 2, trees: [{ controllers: [], mountPoint: root }] });
+    const stat = 'usage_usec 1234567\nuser_usec 1000000\nsystem_usec 234567\n';
+    const both = { 'aos/web/cpu.stat': stat, 'aos/web/memory.current': '4096\n' };
+    expect(await withCgroups(unified, both)).toEqual({ cpuUs: 1_234_567, ramBytes: 4096 });
+    expect(await withCgroups(unified, { ...both, 'aos/web/cpu.stat': '' })).toBeUndefined();
   });
 
   test('quotas that cannot be read are not asked for again at each look', async () => {
@@ -427,7 +472,7 @@ describe('a round', () => {
     });
   });
 
-  test('a partition that vanishes is left out and its rule rests; when it is back it is measured again', async () => {
+  test('[SM-48] [SM-62] a partition that vanishes is left out and its rule rests; when it is back it is measured again', async () => {
     monitoring.setNodeRules({
       partitions: [{ name: 'data', minTimeoutMs: 0, minThreshold: 10, maxThreshold: 40 }],
     });
@@ -465,7 +510,7 @@ describe('a round', () => {
     expect(told().filter((words) => words.startsWith('ram'))).toEqual(['ram raise 100']);
   });
 
-  test('a counter that goes back is that of a new container; one that leaps is cut at what the node has', async () => {
+  test('[SM-49] a counter that goes back is that of a new container; one that leaps is cut at what the node has', async () => {
     for (const [second, cpuUs] of [
       [0, 9_000_000],
       [1, 200_000],
