@@ -56,10 +56,11 @@ export async function ensureDirectory(path: string, mode = 0o755): Promise<void>
   if (created !== undefined) await syncDirectory(dirname(created));
 }
 
-/** Removes what writes that a crash interrupted left in a directory. */
-export async function removeTemporaryFiles(directory: string): Promise<void> {
+/** Removes what writes that a crash interrupted left in a directory: those of one file, or of all. */
+export async function removeTemporaryFiles(directory: string, ofFile?: string): Promise<void> {
+  const mark = ofFile === undefined ? TEMPORARY_MARK : `${TEMPORARY_MARK}${ofFile}-`;
   const names = await readdir(directory);
   await Promise.all(
-    names.filter((name) => name.startsWith(TEMPORARY_MARK)).map((name) => rm(join(directory, name), { force: true })),
+    names.filter((name) => name.startsWith(mark)).map((name) => rm(join(directory, name), { force: true })),
   );
 }

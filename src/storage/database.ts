@@ -5,10 +5,11 @@
  */
 import { existsSync, renameSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { basename, dirname } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import type { Logger } from '../core/index.ts';
 import { AosError, asAosError, faultPoint } from '../core/index.ts';
+import { removeTemporaryFiles } from './atomic-file.ts';
 import { copyOf, restoreCopy } from './database-copy.ts';
 
 /** SQL that brings a database from version n to n+1; the index in the list is n. */
@@ -25,6 +26,7 @@ export async function openDatabase(
   logger: Logger,
 ): Promise<DatabaseSync> {
   await mkdir(dirname(path), { recursive: true });
+  await removeTemporaryFiles(dirname(path), basename(path));
   try {
     return await openAndMigrate(path, migrations);
   } catch (error) {

@@ -262,6 +262,19 @@ describe('replacing and coming back', () => {
     expect(images.items().find(({ version }) => version === '1')).toMatchObject({ state: 'installed' });
   });
 
+  test('[CM-35] [CM-30] the version that was installed last counts as the newest, also after a restart', async () => {
+    const [one, two] = [publisher.publish('web', '1'), publisher.publish('web', '2')];
+    for (const wanted of [one, two, one]) {
+      await images.download([wanted], trust, forever);
+      // An instance of version 2 goes on.
+      await images.install([wanted], (_, version) => version === '2', forever);
+    }
+    const installed = () => images.items().map(({ version, state }) => `${version} ${state}`);
+    expect(installed()).toEqual(['2 installed', '1 installed']);
+    images = await open();
+    expect(installed()).toEqual(['2 installed', '1 installed']);
+  });
+
   test('[CM-52] [CM-29] what was removed goes for good when its time is over, with its blobs', async () => {
     const item = publisher.publish('web', '1');
     await images.download([item], trust, forever);

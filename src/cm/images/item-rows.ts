@@ -65,6 +65,7 @@ export class ItemRows {
     return this.#rows.get(itemKey({ itemId, version }));
   }
 
+  /** Of two that are installed, the one that became it later comes later. */
   all(): readonly ItemRow[] {
     return [...this.#rows.values()];
   }
@@ -89,7 +90,12 @@ export class ItemRows {
     );
     for (const change of changes) {
       if ('drop' in change) this.#rows.delete(itemKey(change.drop));
-      else this.#rows.set(itemKey(change.put), change.put);
+      else {
+        const key = itemKey(change.put);
+        // As a restart would read them: what was installed last comes last.
+        if (change.put.state === 'installed') this.#rows.delete(key);
+        this.#rows.set(key, change.put);
+      }
     }
   }
 }

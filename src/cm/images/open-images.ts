@@ -5,7 +5,13 @@ import type { DatabaseSync } from 'node:sqlite';
 import type { Clock, Logger } from '../../core/index.ts';
 import { systemClock } from '../../core/index.ts';
 import type { ImageConfig } from '../../oci/index.ts';
-import { BlobStore, Downloader, ensureDirectory, type SignatureTrust } from '../../storage/index.ts';
+import {
+  BlobStore,
+  Downloader,
+  ensureDirectory,
+  removeTemporaryFiles,
+  type SignatureTrust,
+} from '../../storage/index.ts';
 import type { EventSink } from '../events/index.ts';
 import { BlobFetcher, type DownloadReport } from './blob-fetcher.ts';
 import type { BlobSource } from './blob-source.ts';
@@ -40,6 +46,7 @@ export async function openImages(options: ImagesOptions): Promise<ImageManager> 
   const { database, installPath, logger, clock = systemClock, disk = hostDisk } = options;
   const store = await BlobStore.open(join(installPath, 'blobs'));
   const downloadDirectory = await chooseDownloadDirectory(options, disk);
+  await removeTemporaryFiles(downloadDirectory);
   const documents = new DocumentCache(store);
   const space = options.space ?? new SpaceKeeper(disk, () => manager.evictOldest());
   const fetcher = new BlobFetcher({

@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AosError, asAosError, faultPoint, type Logger } from '../../core/index.ts';
-import { ensureDirectory, writeFileAtomic } from '../../storage/index.ts';
+import { ensureDirectory, removeTemporaryFiles, writeFileAtomic } from '../../storage/index.ts';
 import type { NetworkInstance } from './model.ts';
 
 export interface HostsFileOptions {
@@ -12,6 +12,8 @@ export interface HostsFileOptions {
   readonly pidFile: string;
   readonly logger: Logger;
 }
+
+const FILE = 'addnhosts';
 
 /** A publisher chooses some of them: anything else could be several names, or a line for another address. */
 const HOST_NAME = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,252}$/;
@@ -54,8 +56,11 @@ export class HostsFile {
   async #write(content: string): Promise<void> {
     const { directory, logger } = this.#options;
     try {
-      await ensureDirectory(directory);
-      await writeFileAtomic(join(directory, 'addnhosts'), content, { faultName: 'network.hosts' });
+      if (this.#written === undefined) {
+        await ensureDirectory(directory);
+        await removeTemporaryFiles(directory, FILE);
+      }
+      await writeFileAtomic(join(directory, FILE), content, { faultName: 'network.hosts' });
     } catch (error) {
       throw new AosError('runtime', 'failed to write to hosts file', { cause: error });
     }

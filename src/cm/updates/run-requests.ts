@@ -9,7 +9,7 @@ export interface RunRequests {
   readonly remarks: readonly { readonly itemId: string; readonly what: string; readonly because: string }[];
 }
 
-/** Rows come in the order in which they were added, so the newest installed version is the last. */
+/** Installed items come in the order in which they were installed: the newest version is the last. */
 export function runRequests(desired: Desired, items: readonly ItemStatus[]): RunRequests {
   const itemOf = new Map(desired.items.map((entry) => [entry.item.id, entry]));
   const subjectOf = new Map(desired.subjects.map((entry) => [entry.identity.id, entry]));
