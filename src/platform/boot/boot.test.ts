@@ -1,6 +1,6 @@
 /** The boot manager of EFI on a directory with the files of efivarfs; U-Boot by programs that play its tools. */
 import { execFileSync } from 'node:child_process';
-import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -12,8 +12,9 @@ import { buildLoadOption, parseLoadOption, readGuid, writeGuid } from './efi-for
 import { EfiMachine } from './efi-machine-for-tests.ts';
 import { EfiVariables } from './efi-variables.ts';
 import { FakeBootChooser } from './fake-boot-chooser.ts';
-import { UbootChooser } from './uboot.ts';
+import { UbootMachine } from './uboot-machine-for-tests.ts';
 
+const signal = new AbortController().signal;
 const GUIDS = ['11111111-2222-3333-4444-555555555555', 'aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee'] as const;
 
 function efiChooser(directory: string): EfiBootChooser {
@@ -44,34 +45,49 @@ bootChooserSuite('EfiBootChooser', async () => {
 });
 
 bootChooserSuite('UbootChooser', async () => {
-  const directory = await mkdtemp(join(tmpdir(), 'aos-uboot-'));
-  const at = (name: string) => join(directory, name);
-  await writeFile(at('env'), '');
-  await writeFile(at('cmdline'), 'quiet aos.slot=0 panic=5');
-  await writeFile(
-    at('fw_printenv'),
-    '#!/bin/sh\n[ "$1" = -c ] || exit 9\ngrep -q "^$4=" "$2" || { echo "## Error: \\"$4\\" not defined" >&2; exit 1; }\ngrep "^$4=" "$2" | cut -d= -f2-\n',
-  );
-  await writeFile(
-    at('fw_setenv'),
-    '#!/bin/sh\n[ "$1" = -c ] || exit 9\ngrep -v "^$3=" "$2" > "$2.new"\necho "$3=$4" >> "$2.new"\nmv "$2.new" "$2"\n',
-  );
-  for (const program of ['fw_printenv', 'fw_setenv']) await chmod(at(program), 0o755);
-  const chooser = new UbootChooser(
-    { printenv: at('fw_printenv'), setenv: at('fw_setenv'), config: at('env') },
-    at('cmdline'),
-  );
-  return {
-    chooser,
-    boot: async () => {
-      const environment = await readFile(at('env'), 'utf8');
-      const value = (name: string) => new RegExp(`^${name}=(.*)$`, 'm').exec(environment)?.[1];
-      const slot = value('aos_boot_next') ?? value('aos_boot_main') ?? '0';
-      await writeFile(at('env'), environment.replace(/^aos_boot_next=.*\n/m, ''));
-      await writeFile(at('cmdline'), `quiet aos.slot=${slot} panic=5\n`);
-    },
-    close: () => rm(directory, { recursive: true, force: true }),
-  };
+  const machine = await UbootMachine.create();
+  return { chooser: machine.chooser, boot: () => machine.boot(), close: () => machine.close() };
+});
+
+describe('the environment of U-Boot', () => {
+  let machine: UbootMachine;
+  beforeEach(async () => {
+    machine = await UbootMachine.create();
+  });
+  afterEach(() => machine.close());
+
+  test('[SM-44] one that cannot be written: refused in the words of the program, and nothing has changed', async () => {
+    await machine.chooser.setMain(0, signal);
+    const before = await readFile(machine.at('env'), 'utf8');
+    await machine.play('fw_setenv', '#!/bin/sh\necho "Cannot open /dev/mtd1: Read-only file system" >&2\nexit 30\n');
+    for (const refused of [machine.chooser.setNext(1, signal), machine.chooser.setMain(1, signal)]) {
+      await expect(refused).rejects.toThrow(/U-Boot variable aos_boot_\w+ was not written: .*Read-only file system/);
+      await expect(refused).rejects.toMatchObject({ code: 'runtime', exitCode: 30 });
+    }
+    expect(await readFile(machine.at('env'), 'utf8')).toBe(before);
+    expect(await machine.chooser.state(signal)).toEqual({ current: 0, main: 0, next: undefined });
+  });
+
+  test('[SM-44] one that cannot be read, and programs that are not there, are told', async () => {
+    await machine.play('fw_printenv', '#!/bin/sh\necho "Cannot read environment, using default" >&2\nexit 2\n');
+    await expect(machine.chooser.prepare(signal)).rejects.toThrow(/fw_printenv aos_boot_main: Cannot read environment/);
+    await rm(machine.at('fw_printenv'));
+    await expect(machine.chooser.prepare(signal)).rejects.toThrow(/fw_printenv/);
+  });
+
+  test('[SM-44] values that are no slot, and a command line without one, are no slot', async () => {
+    await writeFile(machine.at('env'), 'aos_boot_main=2\naos_boot_next=\n');
+    await writeFile(machine.at('cmdline'), 'quiet xaos.slot=1 aos.slot=one\n');
+    expect(await machine.chooser.state(signal)).toEqual({ current: undefined, main: undefined, next: undefined });
+    await machine.chooser.setMain(1, signal);
+    expect(await machine.value('aos_boot_main')).toBe('1');
+  });
+
+  test('[SM-44] what is so already is not written again', async () => {
+    await machine.chooser.setMain(1, signal);
+    await machine.play('fw_setenv', '#!/bin/sh\nexit 1\n');
+    await machine.chooser.setMain(1, signal);
+  });
 });
 
 describe('the formats of EFI', () => {
@@ -150,6 +166,25 @@ describe('EFI variables', () => {
     await efiChooser(machine.directory).prepare();
     expect(await machine.numbers('BootOrder')).toEqual([0x1b, 0x1a, 2]);
     expect(Object.keys(await machine.dump())).toEqual(['Boot0002', 'Boot001A', 'Boot001B', 'BootOrder']);
+  });
+
+  test('[SM-44] [R-01] an entry that a power cut left without a place in the order gets the last one', async () => {
+    for (const guid of GUIDS) await machine.addEntry(GUIDS.indexOf(guid), guid);
+    await machine.put('BootOrder', Buffer.from([1, 0]));
+    await efiChooser(machine.directory).prepare();
+    expect(await machine.numbers('BootOrder')).toEqual([1, 0]);
+    expect(Object.keys(await machine.dump())).toEqual(['Boot0000', 'Boot0001', 'BootOrder']);
+  });
+
+  test('[SM-44] a slot whose entry somebody removed is named, and no other is booted in its place', async () => {
+    for (const guid of GUIDS) await machine.addEntry(GUIDS.indexOf(guid), guid);
+    await rm(machine.path('Boot0001'));
+    const before = await machine.dump();
+    const chooser = efiChooser(machine.directory);
+    for (const refused of [chooser.setNext(1), chooser.setMain(1)]) {
+      await expect(refused).rejects.toThrow(/the firmware has no boot entry for slot 1, partition aaaaaaaa-bbbb/);
+    }
+    expect(await machine.dump()).toEqual(before);
   });
 
   test('[SM-44] a boot from something else is no slot, unless the loader says from where it came', async () => {

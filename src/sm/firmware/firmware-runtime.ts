@@ -64,6 +64,8 @@ export abstract class FirmwareRuntime {
   /** Versions that are on the node without being wanted by the CM under their own name. */
   abstract standing(): readonly StandingInstance[];
   abstract report(): FirmwareReport;
+  /** Resolves when nothing goes on beside any more. */
+  abstract settled(): Promise<void>;
   abstract close(): Promise<void>;
 
   protected want(info: InstanceInfo): void {

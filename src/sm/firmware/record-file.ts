@@ -1,6 +1,6 @@
 /** Small durable records of the runtimes of firmware, each a JSON file of its own (spec/sm.md 6.2, 6.5). */
 import { readFile, rm } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { basename, dirname } from 'node:path';
 import * as z from 'zod';
 import {
   asAosError,
@@ -11,7 +11,7 @@ import {
   parseJson,
   readDocument,
 } from '../../core/index.ts';
-import { ensureDirectory, syncDirectory, writeFileAtomic } from '../../storage/index.ts';
+import { ensureDirectory, removeTemporaryFiles, syncDirectory, writeFileAtomic } from '../../storage/index.ts';
 import type { Component } from './firmware-model.ts';
 
 /** One record; each call is durable when it resolves. */
@@ -40,6 +40,8 @@ export class JsonRecordFile<T> implements RecordFile<T> {
 
   async read(): Promise<T | undefined> {
     try {
+      // What a power cut left of a write is nothing.
+      await removeTemporaryFiles(dirname(this.#path), basename(this.#path));
       const text = await readFile(this.#path, 'utf8');
       return this.#form.parse(parseJson(text, this.#path), this.#path);
     } catch (error) {

@@ -125,7 +125,7 @@ export class HostRootfsFiles implements RootfsFiles {
       await syncDirectory(this.#directory);
     } catch (error) {
       await rm(temporary, { force: true });
-      throw asAosError(error);
+      throw error instanceof AosError ? error : asAosError(error, `cannot copy the image to ${this.#directory}`);
     }
   }
 
