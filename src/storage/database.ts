@@ -3,7 +3,7 @@
  * A corrupt database is set aside, never repaired in place and never fatal; where a copy is kept, the copy takes its
  * place (spec/beyond.md R-04).
  */
-import { existsSync, renameSync } from 'node:fs';
+import { existsSync, linkSync, renameSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -31,7 +31,7 @@ export async function openDatabase(
     return await openAndMigrate(path, migrations);
   } catch (error) {
     if (!isCorruption(error)) throw error;
-    setAside(path, error, logger);
+    setAside(path, error, logger, existsSync(copyOf(path)) ? 'stays until it is replaced' : 'goes');
   }
   if (existsSync(copyOf(path))) {
     await restoreCopy(path);
@@ -41,19 +41,34 @@ export async function openDatabase(
       return database;
     } catch (error) {
       if (!isCorruption(error)) throw error;
-      setAside(path, error, logger, copyOf(path));
+      setAside(path, error, logger, 'goes', copyOf(path));
     }
   }
   logger.warn({ path }, 'the database begins empty');
   return openAndMigrate(path, migrations);
 }
 
-function setAside(path: string, error: unknown, logger: Logger, name = path): void {
+/** A file that stays under both names says, should we die now, that its copy is still to take its place. */
+type Fate = 'goes' | 'stays until it is replaced';
+
+function setAside(path: string, error: unknown, logger: Logger, fate: Fate, name = path): void {
   const aside = `${name}.corrupt-${Date.now()}`;
-  for (const suffix of ['', '-wal', '-shm']) {
+  for (const suffix of ['-wal', '-shm']) {
     if (existsSync(path + suffix)) renameSync(path + suffix, aside + suffix);
   }
+  if (fate === 'goes') renameSync(path, aside);
+  else keepUnderBothNames(path, aside);
   logger.error({ path, aside, error: String(error) }, 'the database is damaged and was set aside');
+}
+
+function keepUnderBothNames(path: string, aside: string): void {
+  try {
+    linkSync(path, aside);
+  } catch (error) {
+    // A file system without links: there a death right now begins with an empty database.
+    if ((error as NodeJS.ErrnoException).code !== 'EPERM') throw error;
+    renameSync(path, aside);
+  }
 }
 
 async function openAndMigrate(path: string, migrations: readonly Migration[]): Promise<DatabaseSync> {

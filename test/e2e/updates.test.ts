@@ -179,7 +179,6 @@ const POINTS = [
   'storage.download-note.written',
   'storage.download-note.renamed',
   'network.hosts.written',
-  'network.hosts.renamed',
 ];
 
 describe('a CM that is killed', () => {
