@@ -189,16 +189,23 @@ function ownMemory(): number {
 }
 
 const STEPS = ['network', 'firewall', 'resources', 'state', 'root file system', 'configuration', 'runtime', 'monitor'];
+const STOP_STEPS = ['end of the process', 'runtime', 'root file system', 'bundle', 'network', 'firewall'];
 const starts: string[][] = [];
 const stops: string[][] = [];
 const steps: string[][] = [];
+const stopSteps: string[][] = [];
 const costs: string[][] = [];
 const kib = (bytes: number) => `${(bytes / 1024).toFixed(0)} KiB`;
 
 try {
   for (const count of counts) {
     const infos = Array.from({ length: count }, (_, index) => info(index));
-    const times = { start: [] as number[], stop: [] as number[], steps: new Map<string, number[]>() };
+    const times = {
+      start: [] as number[],
+      stop: [] as number[],
+      steps: new Map<string, number[]>(),
+      stopSteps: new Map<string, number[]>(),
+    };
     const others = rivals.all
       .filter(({ most }) => count <= most)
       .map((rival) => ({ rival, start: [] as number[], remove: [] as number[] }));
@@ -216,7 +223,9 @@ try {
       for (const [step, took] of clock.take()) times.steps.set(step, [...(times.steps.get(step) ?? []), took]);
       grown = ownMemory() - before;
       helpers = helperMemory(infos);
+      clock.take();
       times.stop.push(await timed(() => stopOurs(infos)));
+      for (const [step, took] of clock.take()) times.stopSteps.set(step, [...(times.stopSteps.get(step) ?? []), took]);
     }
     const other = (name: string, what: 'start' | 'remove') => {
       const found = others.find(({ rival }) => rival.name.startsWith(name));
@@ -232,6 +241,7 @@ try {
     starts.push(row(times.start, 'start'));
     stops.push(row(times.stop, 'remove'));
     steps.push([String(count), ...STEPS.map((step) => ms(median(times.steps.get(step) ?? [])))]);
+    stopSteps.push([String(count), ...STOP_STEPS.map((step) => ms(median(times.stopSteps.get(step) ?? [])))]);
     costs.push([String(count), kib(helpers.privateBytes), kib(helpers.pssBytes), kib(grown / count)]);
   }
 } finally {
@@ -276,6 +286,14 @@ console.log(
       'How long at least one instance was in the step; steps of different instances overlap. Limits of the cgroup are set by the runtime; permissions are one call of IAM, which its own table has.',
     columns: ['instances', ...STEPS],
     rows: steps,
+  }),
+);
+console.log(
+  formatTable({
+    title: 'Where the time of a stop goes',
+    method: 'How long at least one instance was in the step; steps of different instances overlap.',
+    columns: ['instances', ...STOP_STEPS],
+    rows: stopSteps,
   }),
 );
 console.log(

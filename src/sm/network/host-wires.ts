@@ -1,10 +1,10 @@
 /** Bridges, VLANs, namespaces and links on this host, each change as one batch (spec/sm.md 7.4, 7.5, 7.9). */
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomInt } from 'node:crypto';
 import { AosError, asAosError, instanceId, type Logger } from '../../core/index.ts';
 import type { Link, Links } from '../../platform/ip/index.ts';
 import { type NetworkNamespaces, netnsLines } from '../../platform/netns/index.ts';
 import { ipv6Of } from './ipv6.ts';
-import { bridgeLines, hostLines, insideLines, shapingLines, vlanLines } from './link-script.ts';
+import { bridgeLines, deleteLinesOf, hostLines, insideLines, shapingLines, vlanLines } from './link-script.ts';
 import { hostInterface, ifbInterface } from './names.ts';
 import { type InstanceNetworkRow, linkOf, type NetworkRows, type NodeNetworkRow } from './network-rows.ts';
 import { overlaps } from './subnets.ts';
@@ -61,33 +61,35 @@ export class HostWires {
   /** Takes away what these instances have, and these networks with it; what is not there is no error. */
   async disconnect(ids: readonly string[], idle: readonly NodeNetworkRow[], signal: AbortSignal): Promise<void> {
     const { links, namespaces } = this.#options;
-    const remains = async () => {
+    const remains = async (linesOf: (names: readonly string[]) => readonly string[]) => {
       const [present, spaces] = [await this.#present(signal), new Set(await namespaces.list())];
       // By name and kind: what somebody else made under a name of ours is left to them.
-      const devices = [
-        ...ids.flatMap((id) => {
-          const name = hostInterface(id);
-          return [
-            { name, kind: 'veth' },
-            { name: ifbInterface(name), kind: 'ifb' },
-          ];
-        }),
-        ...idle.flatMap(({ bridge, vlanName }) => [
-          { name: vlanName, kind: 'vlan' },
-          { name: bridge, kind: 'bridge' },
-        ]),
-      ];
+      const here = (devices: readonly { readonly name: string; readonly kind: string }[]) =>
+        devices.filter(({ name, kind }) => present.get(name)?.kind === kind).map(({ name }) => name);
+      const ends = ids.flatMap((id) => {
+        const name = hostInterface(id);
+        return [
+          { name, kind: 'veth' },
+          { name: ifbInterface(name), kind: 'ifb' },
+        ];
+      });
+      const networks = idle.flatMap(({ bridge, vlanName }) => [
+        { name: vlanName, kind: 'vlan' },
+        { name: bridge, kind: 'bridge' },
+      ]);
       return [
         // The pair before its namespace: that takes it along, but later, and its name is needed for the next start.
-        ...devices
-          .filter(({ name, kind }) => present.get(name)?.kind === kind)
-          .map(({ name }) => `link delete dev ${name}`),
+        ...linesOf(here(ends)),
+        ...oneByOne(here(networks)),
         ...ids.filter((id) => spaces.has(id)).map((id) => netnsLines(id).delete),
       ];
     };
-    const complaint = await links.tryAll(await remains(), signal);
-    // Whatever went by itself in the meantime was complained about, too.
-    if (complaint !== '' && (await remains()).length > 0) throw new AosError('runtime', `ip: ${complaint}`);
+    const complaint = await links.tryAll(await remains(together), signal);
+    if (complaint === '') return;
+    // Whatever went by itself in the meantime was complained about, too; and one that cannot go keeps its whole group.
+    const left = await remains(oneByOne);
+    const again = await links.tryAll(left, signal);
+    if (again !== '' && (await remains(oneByOne)).length > 0) throw new AosError('runtime', `ip: ${again}`);
   }
 
   removeNetworks(networks: readonly NodeNetworkRow[], signal: AbortSignal): Promise<void> {
@@ -160,6 +162,10 @@ export class HostWires {
     }
   }
 }
+
+const oneByOne = (names: readonly string[]) => names.map((name) => `link delete dev ${name}`);
+/** Zero is the group of everybody; one of two thousand millions is that of nobody else. */
+const together = (names: readonly string[]) => deleteLinesOf(names, randomInt(1, 2 ** 31));
 
 /** Locally administered, not multicast. */
 function randomMac(): string {

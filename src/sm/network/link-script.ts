@@ -73,6 +73,15 @@ export function hostLines({ id, bridge, uploadKbit }: InstanceLink): string[] {
   ];
 }
 
+/**
+ * Deletes links. The kernel waits 10 ms and more for each link that goes alone, and as long for a whole group; so many
+ * are put into a group that nobody else has, and go together.
+ */
+export function deleteLinesOf(names: readonly string[], group: number): string[] {
+  if (names.length < 2) return names.map((name) => `link delete dev ${name}`);
+  return [...names.map((name) => `link set dev ${name} group ${group}`), `link delete group ${group}`];
+}
+
 /** Inside the namespace. */
 export function insideLines({ ip, subnet, gateway, ipv6 }: InstanceLink): string[] {
   return [

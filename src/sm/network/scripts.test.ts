@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { fillChain, planFirewall } from './firewall-script.ts';
 import { type FirewallState, NO_FIREWALL, readFirewall } from './firewall-state.ts';
-import { shapingLines } from './link-script.ts';
+import { deleteLinesOf, shapingLines } from './link-script.ts';
 import { fnv1a, hostInterface, ifbInterface, instanceChain, instanceHosts } from './names.ts';
 
 const instance = {
@@ -27,6 +27,16 @@ describe('names', () => {
     ]);
     expect(instanceHosts({ ...ident, instance: 1 }, '', 'net')).toEqual(['1.subject.item', '1.subject.item.net']);
   });
+});
+
+test('[B-01] links that go at the same time go as one group', () => {
+  expect(deleteLinesOf(['veth1', 'ifb-1'], 4711)).toEqual([
+    'link set dev veth1 group 4711',
+    'link set dev ifb-1 group 4711',
+    'link delete group 4711',
+  ]);
+  expect(deleteLinesOf(['veth1'], 4711)).toEqual(['link delete dev veth1']);
+  expect(deleteLinesOf([], 4711)).toEqual([]);
 });
 
 describe('rules of an instance', () => {

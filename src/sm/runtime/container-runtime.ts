@@ -25,7 +25,7 @@ import type { DataDirectories } from './container-mounts.ts';
 import { InstanceLogs } from './instance-logs.ts';
 import type { InstanceParts } from './instance-parts.ts';
 import { launchRecord } from './launch-record.ts';
-import { type Measure, prepareBundle } from './prepare-bundle.ts';
+import { type Measure, prepareBundle, UNMEASURED } from './prepare-bundle.ts';
 import { ContainerProbes } from './probe-container.ts';
 import type {
   AdoptedInstance,
@@ -67,7 +67,7 @@ export interface ContainerRuntimeOptions {
   readonly seccomp?: unknown;
   readonly logger: Logger;
   readonly clock?: Clock;
-  /** Hears of the steps of each start. For benches. */
+  /** Hears of the steps of each start and stop. For benches. */
   readonly measure?: Measure;
 }
 
@@ -95,9 +95,9 @@ export class ContainerRuntime {
     this.#options = options;
     this.type = options.type;
     this.runtimeId = runtimeId(options.type, options.node.nodeId);
-    const { engine, cgroups, roots, store, logger, clock = systemClock } = options;
+    const { engine, cgroups, roots, store, logger, clock = systemClock, measure = UNMEASURED } = options;
     this.#parts = {
-      ...{ engine, cgroups, roots, store, logger, clock },
+      ...{ engine, cgroups, roots, store, logger, clock, measure },
       slots: new Slots(PARALLEL),
       endSlots: new Slots(PARALLEL),
       probeOnce: new ContainerProbes(engine).once,

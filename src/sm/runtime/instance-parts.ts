@@ -3,6 +3,7 @@ import type { Clock, Logger } from '../../core/index.ts';
 import type { Cgroups } from '../../platform/cgroup/index.ts';
 import type { ContainerEngine } from '../../platform/oci-runtime/index.ts';
 import type { ProbeWay, SupervisionStore } from '../supervision/index.ts';
+import type { Measure } from './prepare-bundle.ts';
 import type { ContainerRoots, InstanceChange } from './runtime-model.ts';
 import type { Slots } from './slots.ts';
 
@@ -18,5 +19,7 @@ export interface InstanceParts {
   /** For removals, which must not wait for starts. */
   readonly endSlots: Slots;
   readonly probeOnce: (id: string, netnsPath: string | undefined, way: ProbeWay, signal: AbortSignal) => Promise<void>;
+  /** Hears of the steps of each stop. */
+  readonly measure: Measure;
   readonly emit: (change: InstanceChange) => void;
 }

@@ -339,7 +339,7 @@ export class SupervisedInstance {
   async #giveBack(bound: AbortSignal): Promise<void> {
     await this.#parts.roots.remove(this.id, this.bundle.dir, bound);
     // Only then: what is still mounted must not be emptied.
-    await this.bundle.remove();
+    await this.#parts.measure('bundle', () => this.bundle.remove());
   }
 
   /** Gives back the cgroup and the runtime's record. */
@@ -354,7 +354,7 @@ export class SupervisedInstance {
   async #stop(signal: AbortSignal): Promise<void> {
     this.#over.abort(new AosError('canceled', 'it is being stopped'));
     await this.#supervision;
-    const { cgroups, engine, clock, endSlots } = this.#parts;
+    const { cgroups, engine, clock, endSlots, measure } = this.#parts;
     const errors: AosError[] = [];
     const attempt = async (work: () => Promise<void>) => {
       try {
@@ -367,7 +367,7 @@ export class SupervisedInstance {
     const bound = () => AbortSignal.timeout(AFTER_KILL_MS);
     await attempt(async () => {
       cgroups.kill(cgroupPathOf(this.id));
-      await waitForEnd(this.#run, KILLED_MS, clock, bound());
+      await measure('end of the process', () => waitForEnd(this.#run, KILLED_MS, clock, bound()));
     });
     this.#run?.close();
     // Each removal has its bound from its own turn on: where hundreds stop at once the last ones wait for long.
