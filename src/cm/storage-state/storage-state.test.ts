@@ -130,6 +130,22 @@ describe('directories', () => {
     expect(await readdir(join(directory, 'states'))).toEqual([]);
   });
 
+  test('[CM-101] [CM-108] links that an instance has put into its storage lead nobody out of it', async () => {
+    const secret = join(directory, 'secret');
+    await mkdir(secret);
+    await writeFile(join(secret, 'file'), 'of the system');
+    const before = await stat(join(secret, 'file'));
+    const storage = await start();
+    await storage.prepare(REQUEST);
+    await symlink(secret, join(directory, 'storages/item/subject/0/way-out'));
+    await storage.prepare({ ...REQUEST, uid: 5007 });
+    expect(await stat(secret)).toMatchObject({ uid: before.uid, gid: before.gid });
+    await storage.remove(IDENT);
+    expect(await readdir(join(directory, 'storages'))).toEqual([]);
+    const { uid, gid, mode } = await stat(join(secret, 'file'));
+    expect([uid, gid, mode]).toEqual([before.uid, before.gid, before.mode]);
+  });
+
   test('ids that would lead out of the directory are refused', () => {
     for (const itemId of ['..', 'a/b', '']) expect(() => relativePath({ ...IDENT, itemId })).toThrow('directory');
   });

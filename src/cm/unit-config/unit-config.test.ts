@@ -37,6 +37,32 @@ describe('the document', () => {
     expect(() => parseUnitConfig('{"version":"1.0.0","nodes":[{}]}')).toThrow('nodeGroupSubject codename is missing');
   });
 
+  test.each<[string, unknown, RegExp]>([
+    ['no document', null, /unit config/],
+    ['no version', { nodes: [] }, /version/],
+    ['nodes that are no list', { version: '1.0.0', nodes: {} }, /nodes/],
+    ['a node without a name', { version: '1.0.0', nodes: [{ ...forAll, node: {} }] }, /node codename is missing/],
+    ['a label that is no text', { version: '1.0.0', nodes: [{ ...forAll, labels: [{}] }] }, /nodes\[0\].labels\[0\]/],
+    ['a priority that is a word', { version: '1.0.0', nodes: [{ ...forAll, priority: 'high' }] }, /priority/],
+    [
+      'less than nothing of a resource',
+      { version: '1.0.0', nodes: [{ ...forAll, resourceRatios: { ram: -1 } }] },
+      /resourceRatios.ram/,
+    ],
+    [
+      'a time that is none',
+      { version: '1.0.0', nodes: [{ ...forAll, alertRules: { cpu: { minTimeout: 'soon' } } }] },
+      /alertRules.cpu.minTimeout/,
+    ],
+  ])('[CM-93] %s is refused by name, and the configuration in force stays', async (_, document, words) => {
+    const unit = await createUnit({ nodes: [] });
+    await unit.config.apply({ formatVersion: '1', version: '0.1.0', nodes: [forAll] }, unit.signal);
+    const refused = await unit.config.apply(document, unit.signal);
+    expect(refused).toMatchObject({ state: 'failed', error: { message: expect.stringMatching(words) } });
+    expect(unit.config.status()).toEqual({ version: '0.1.0', state: 'installed' });
+    expect(unit.config.nodeConfig('n1', 'generic')).toMatchObject({ version: '0.1.0', labels: ['all'] });
+  });
+
   test('a file that was written is read as the same, durations too', () => {
     const text = JSON.stringify({
       formatVersion: '1',
