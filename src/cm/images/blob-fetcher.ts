@@ -247,6 +247,8 @@ export class BlobFetcher {
   #reporter(digest: Digest, sizeBytes: number): (progress: DownloadProgress) => void {
     const { clock, logger, onProgress } = this.#options;
     let lastMs: number | undefined;
+    /** What there was before the present request: the size that is told counts the rest only. */
+    let resumedBytes = 0;
     return ({ kind, url, downloadedBytes, resumedFromBytes, totalBytes, error }) => {
       if (url.startsWith('file:')) return;
       if (kind === 'started' && resumedFromBytes > 0) {
@@ -254,13 +256,14 @@ export class BlobFetcher {
       }
       const nowMs = clock.monotonicMs();
       const running = kind === 'started' || kind === 'progress';
+      if (running) resumedBytes = resumedFromBytes;
       if (running && lastMs !== undefined && nowMs - lastMs < IMAGES.progressAlertMs) return;
       if (running) lastMs = nowMs;
       onProgress({
         digest,
         url,
         downloadedBytes,
-        totalBytes: Math.max(0, (totalBytes ?? sizeBytes) - resumedFromBytes),
+        totalBytes: Math.max(0, (totalBytes ?? sizeBytes) - resumedBytes),
         state: running ? 'started' : kind,
         ...(error && { reason: error.message, error: toErrorInfo(error) }),
       });

@@ -1,5 +1,7 @@
 /** Progress of downloads as the cloud is told of it (spec/cloud-protocol.md 8.8). Pure. */
+import { shortenMessage } from '../../core/index.ts';
 import { type Alert, formatTime } from '../../protocol/index.ts';
+import { REPORTS } from '../numbers.ts';
 import type { DownloadReport } from './blob-fetcher.ts';
 
 export function downloadAlert(report: DownloadReport, now: Date): Alert {
@@ -12,7 +14,7 @@ export function downloadAlert(report: DownloadReport, now: Date): Alert {
     downloadedBytes,
     totalBytes,
     state,
-    ...(reason !== undefined && { reason }),
+    ...(reason !== undefined && { reason: shortenMessage(reason, REPORTS.maxAlertTextBytes) }),
     ...(error && { errorInfo: error }),
   };
 }

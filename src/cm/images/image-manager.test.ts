@@ -1,83 +1,23 @@
-import { randomBytes } from 'node:crypto';
-import { chmod, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import type { DatabaseSync } from 'node:sqlite';
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { AosError, silentLogger } from '../../core/index.ts';
-import { Downloader, openDatabase, type SignatureTrust } from '../../storage/index.ts';
-import type { NewEvent } from '../events/index.ts';
-import type { ItemStatus } from '../model.ts';
-import type { DownloadReport } from './blob-fetcher.ts';
-import type { BlobSource } from './blob-source.ts';
-import { CloudBlobSource } from './blob-source.ts';
+import { readFile } from 'node:fs/promises';
+import { beforeEach, describe, expect, test } from 'vitest';
 import type { ImageManager } from './image-manager.ts';
-import { IMAGE_TABLES } from './item-rows.ts';
-import { openImages } from './open-images.ts';
-import { hurriedClock, Publisher } from './publisher-for-tests.ts';
-import type { Disk } from './space.ts';
+import {
+  clock,
+  database,
+  forever,
+  notUsed,
+  open,
+  publisher,
+  reports,
+  statesOf,
+  storedBlobs,
+  trust,
+} from './image-stage-for-tests.ts';
 
-const GIB = 1024 ** 3;
-
-let directory: string;
-let database: DatabaseSync;
-let publisher: Publisher;
-let trust: SignatureTrust;
-let clock: ReturnType<typeof hurriedClock>;
 let images: ImageManager;
-let told: ItemStatus[];
-let reports: DownloadReport[];
-let events: NewEvent[];
-let freeBytes: () => Promise<number>;
-const forever = new AbortController().signal;
-
-async function open(source: BlobSource = publisher): Promise<ImageManager> {
-  const disk: Disk = { freeBytes: () => freeBytes(), deviceOf: async () => 1 };
-  const opened = await openImages({
-    database,
-    installPath: join(directory, 'install'),
-    downloadPath: join(directory, 'download'),
-    source,
-    updateItemTtlMs: 1000,
-    removeOutdatedPeriodMs: 24 * 3_600_000,
-    trust: () => trust,
-    blobUrlPrefix: () => 'http://main:8094',
-    caPem: [],
-    onDownload: (report) => reports.push(report),
-    events: { record: (event) => events.push(event) },
-    logger: silentLogger,
-    clock,
-    disk,
-    downloader: new Downloader({ clock, tries: 2 }),
-  });
-  opened.subscribe((changed) => told.push(...changed));
-  return opened;
-}
-
-const storedBlobs = async () => (await readdir(join(directory, 'install', 'blobs', 'sha256'))).sort();
-const partialFiles = () => readdir(join(directory, 'download', 'blobs', 'sha256'));
-const blobFile = (digest: string) => join(directory, 'install', 'blobs', digest.replace(':', '/'));
-const statesOf = (itemId: string) => told.filter((item) => item.itemId === itemId).map(({ state }) => state);
-const notUsed = () => false;
 
 beforeEach(async () => {
-  directory = await mkdtemp(join(tmpdir(), 'aos-cm-images-'));
-  database = await openDatabase(join(directory, 'cm.db'), [IMAGE_TABLES], silentLogger);
-  publisher = await Publisher.open();
-  ({ trust } = publisher);
-  clock = hurriedClock();
-  told = [];
-  reports = [];
-  events = [];
-  freeBytes = async () => 100 * GIB;
   images = await open();
-});
-
-afterEach(async () => {
-  await images.stop();
-  await publisher.close();
-  database.close();
-  await rm(directory, { recursive: true, force: true });
 });
 
 describe('fetching', () => {
@@ -179,71 +119,6 @@ describe('what cannot be believed', () => {
   });
 });
 
-describe('a network that breaks', () => {
-  test('[CM-41] [CM-22] a download goes on where it stopped, also after a restart', async () => {
-    const item = publisher.publish('web', '1', { layers: [randomBytes(600_000)] });
-    const layer = item.layers[0]!;
-    const hex = layer.slice(7);
-    const end = new AbortController();
-    publisher.trouble.set(layer, (response, file) => {
-      response.writeHead(200, { 'accept-ranges': 'bytes', etag: `"${hex}"`, 'content-length': file.length });
-      response.write(file.subarray(0, 300_000));
-      return true;
-    });
-    // Every piece is worth a report when half a minute lies between them.
-    let nowMs = 0;
-    clock.monotonicMs = () => {
-      nowMs += 31_000;
-      return nowMs;
-    };
-    const running = images.download([item], trust, end.signal);
-    await vi.waitFor(() => expect(reports.at(-1)?.downloadedBytes).toBe(300_000), 10_000);
-    end.abort();
-    await expect(running).rejects.toMatchObject({ code: 'canceled' });
-    expect(images.items()).toMatchObject([{ state: 'downloading' }]);
-
-    publisher.trouble.clear();
-    publisher.requests.length = 0;
-    images = await open();
-    await images.download([item], trust, forever);
-    expect(publisher.requests).toContain(`GET ${hex} bytes=300000-`);
-    expect(images.items()).toMatchObject([{ state: 'pending' }]);
-    expect(await partialFiles()).toEqual([]);
-  });
-
-  test('[CM-42] it is tried again with growing pauses for as long as it takes', async () => {
-    const item = publisher.publish('web', '1');
-    let refusals = 9;
-    publisher.trouble.set(item.layers[0]!, (response) => {
-      refusals -= 1;
-      if (refusals < 0) return false;
-      response.writeHead(503).end();
-      return true;
-    });
-    await images.download([item], trust, forever);
-    expect(images.items()).toMatchObject([{ state: 'pending' }]);
-    expect(Math.max(...clock.slept)).toBeGreaterThan(10_000);
-    expect(reports.some(({ state, reason }) => state === 'interrupted' && reason !== undefined)).toBe(true);
-  });
-
-  test('[CM-16] a cloud that does not answer is asked again with a new correlation', async () => {
-    const correlations: string[] = [];
-    const source = new CloudBlobSource(
-      async ({ correlationId, digests }) => {
-        correlations.push(correlationId);
-        if (correlations.length < 3) throw new AosError('timeout', 'no answer');
-        return { messageType: 'blobUrls', correlationId, items: [await publisher.locate(digests[0]!)] };
-      },
-      clock,
-      silentLogger,
-    );
-    images = await open(source);
-    await images.download([publisher.publish('web', '1')], trust, forever);
-    expect(new Set(correlations).size).toBe(correlations.length);
-    expect(images.items()).toMatchObject([{ state: 'pending' }]);
-  });
-});
-
 describe('replacing and coming back', () => {
   test('[CM-35] [CM-29] an older version comes back without any download', async () => {
     const [first, second] = [publisher.publish('web', '1'), publisher.publish('web', '2')];
@@ -307,114 +182,6 @@ describe('replacing and coming back', () => {
     publisher.asked.length = 0;
     await images.download([item], trust, forever);
     expect(publisher.asked).toEqual([]);
-  });
-});
-
-describe('damage', () => {
-  const damage = async (digest: string) => {
-    await chmod(blobFile(digest), 0o644);
-    await writeFile(blobFile(digest), 'damaged');
-  };
-
-  test('[CM-46] a damaged blob of an installed item is fetched again', async () => {
-    const item = publisher.publish('web', '1');
-    await images.download([item], trust, forever);
-    await images.install([item], notUsed, forever);
-    await damage(item.layers[0]!);
-    await images.download([item], trust, forever);
-    expect(await readFile(blobFile(item.layers[0]!), 'utf8')).toBe('layer of web 1');
-    expect(images.items()).toMatchObject([{ state: 'installed' }]);
-  });
-
-  test('the daily look finds damage that no time of a file tells, and mends it', async () => {
-    const item = publisher.publish('web', '1');
-    await images.download([item], trust, forever);
-    await images.install([item], notUsed, forever);
-    await damage(item.layers[0]!);
-    await images.verifyAll(trust, forever);
-    expect(await readFile(blobFile(item.layers[0]!), 'utf8')).toBe('layer of web 1');
-  });
-
-  test('[CM-46] soon after each start all is looked through once, and damage is mended', async () => {
-    const item = publisher.publish('web', '1');
-    await images.download([item], trust, forever);
-    await images.install([item], notUsed, forever);
-    await damage(item.layers[0]!);
-    images = await open();
-    clock.slept.length = 0;
-    images.start();
-    await vi.waitFor(async () => expect(await readFile(blobFile(item.layers[0]!), 'utf8')).toBe('layer of web 1'));
-    await vi.waitFor(() => expect(clock.slept).toEqual([600_000, 24 * 3_600_000]));
-    expect(images.items()).toMatchObject([{ state: 'installed' }]);
-  });
-
-  test('[CM-23] a desired status does not wait for the daily look, not even for one that waits for the cloud', async () => {
-    const [item, next] = [publisher.publish('web', '1'), publisher.publish('next', '1')];
-    await images.download([item], trust, forever);
-    await images.install([item], notUsed, forever);
-    await damage(item.layers[0]!);
-    publisher.trouble.set(item.layers[0]!, () => true);
-    const looking = expect(images.verifyAll(trust, forever)).rejects.toMatchObject({ code: 'canceled' });
-    await vi.waitFor(() => expect(publisher.asked.at(-1)).toBe(item.layers[0]));
-    publisher.trouble.clear();
-    await images.download([item, next], trust, forever);
-    await looking;
-    expect(images.items().map(({ state }) => state)).toEqual(['installed', 'pending']);
-  });
-
-  test('an index that cannot be read stops the deletion of what may be in use', async () => {
-    const [kept, dropped] = [publisher.publish('kept', '1'), publisher.publish('dropped', '1')];
-    await images.download([kept, dropped], trust, forever);
-    await images.install([kept, dropped], notUsed, forever);
-    await damage(kept.indexDigest);
-    images = await open();
-    publisher.blobs.delete(kept.indexDigest);
-    clock.offsetMs = 5000;
-    await images.install([], notUsed, forever);
-    clock.offsetMs = 10_000;
-    database.exec(`DELETE FROM image_items WHERE item_id = 'dropped'`);
-    images = await open();
-    await images.install([], notUsed, forever);
-    expect(await storedBlobs()).toContain(kept.layers[0]!.slice(7));
-  });
-});
-
-describe('room', () => {
-  test('[CM-51] without room an item fails with no memory, and says so in the words of the wire', async () => {
-    freeBytes = async () => 1000;
-    await images.download([publisher.publish('web', '1')], trust, forever);
-    expect(images.items()).toMatchObject([{ state: 'failed', error: { aosCode: 3, message: 'not enough space' } }]);
-  });
-
-  test('[CM-51] removed items make room, the oldest first, and only as many as needed', async () => {
-    const old = [publisher.publish('a', '1'), publisher.publish('b', '1')];
-    for (const item of old) {
-      await images.download([item], trust, forever);
-      await images.install([item], notUsed, forever);
-      await images.install([], notUsed, forever);
-      clock.offsetMs += 10;
-    }
-    // As long as both are on the disk there is no room.
-    freeBytes = async () => (images.items().filter(({ state }) => state === 'removed').length > 1 ? 0 : GIB);
-    const next = publisher.publish('c', '1');
-    await images.download([next], trust, forever);
-    expect(images.items().map(({ itemId, state }) => `${itemId} ${state}`)).toEqual(['b removed', 'c pending']);
-  });
-
-  test('[CM-51] a removed item that is damaged does not keep the others from making room', async () => {
-    const old = [publisher.publish('a', '1'), publisher.publish('b', '1')];
-    for (const item of old) {
-      await images.download([item], trust, forever);
-      await images.install([item], notUsed, forever);
-      await images.install([], notUsed, forever);
-      clock.offsetMs += 10;
-    }
-    await rm(blobFile(old[1]!.indexDigest));
-    images = await open();
-    const layers = old.map(({ layers: [layer] }) => layer!.slice(7));
-    freeBytes = async () => ((await storedBlobs()).some((name) => layers.includes(name)) ? 0 : GIB);
-    await images.download([publisher.publish('c', '1')], trust, forever);
-    expect(images.items().map(({ itemId, state }) => `${itemId} ${state}`)).toEqual(['c pending']);
   });
 });
 
