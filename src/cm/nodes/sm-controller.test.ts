@@ -1,3 +1,4 @@
+import { create } from '@bufbuild/protobuf';
 import { afterEach, describe, expect, test } from 'vitest';
 import { sm as api } from '../../api/contracts.ts';
 import { Channel, type ServerTls, type TlsIdentity } from '../../api/index.ts';
@@ -92,6 +93,37 @@ describe('streams of service managers', () => {
     expect(nodes.node('main')!.isConnected).toBe(true);
     controller.sendUpdateInstances('main', { start: [], stop: [] });
     await until(() => second.updates.length === 1);
+  });
+
+  test('[CM-90] what an SM says wrongly is let go, word by word; its stream, its node and all others go on', async () => {
+    const { nodes, controller, connect } = await open();
+    for (const nodeId of ['bad', 'other']) nodes.updateFromIam(iamNode(nodeId));
+    const told: string[] = [];
+    controller.onStatuses(({ nodeId, instances }) => told.push(`${nodeId} ${instances.map(({ state }) => state)}`));
+    controller.onAlert(({ content }) => told.push(content.tag));
+    const [bad, other] = [connect('bad'), connect('other')];
+    await until(() => told.length === 2);
+    const ident = { itemId: 'a', subjectId: 's', instance: 0n };
+    const status = (state: string) => create(api.InstanceStatusSchema, { instance: ident, version: '1.0.0', state });
+    const list = (...states: string[]) =>
+      create(api.NodeInstancesStatusSchema, { instances: states.map((state) => status(state)) });
+    const alert = (AlertItem: api.Alert['AlertItem']) => create(api.AlertSchema, { AlertItem });
+    bad.say({ case: 'smInfo', value: create(api.SMInfoSchema, { nodeId: '' }) });
+    bad.say({ case: 'smInfo', value: create(api.SMInfoSchema, { nodeId: 'other' }) });
+    bad.say({ case: 'nodeInstancesStatus', value: list('active', 'flying') });
+    bad.say({ case: 'nodeInstancesStatus', value: create(api.NodeInstancesStatusSchema, { instances: [{}] }) });
+    bad.say({ case: 'alert', value: alert({ case: undefined }) });
+    const quota = create(api.SystemQuotaAlertSchema, { parameter: 'ram', status: 'wobble' });
+    bad.say({ case: 'alert', value: alert({ case: 'systemQuotaAlert', value: quota }) });
+    bad.say({ case: 'nodeConfigStatus', value: create(api.NodeConfigStatusSchema, {}) });
+    bad.say({ case: 'averageMonitoring', value: create(api.AverageMonitoringSchema, {}) });
+    bad.say({ case: undefined });
+    bad.say({ case: 'nodeInstancesStatus', value: list('active', 'failed') });
+    other.reportAll();
+    await until(() => told.length === 4);
+    expect(told.slice(2).sort()).toEqual(['bad active,failed', 'other ']);
+    expect(nodes.nodes().map(({ isConnected }) => isConnected)).toEqual([true, true]);
+    expect(controller.isConnected('bad') && controller.isConnected('other')).toBe(true);
   });
 
   test('a request to a node without a stream says that there is no such node', async () => {
