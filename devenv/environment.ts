@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { bundleOf, startTimeOf } from './daemon-process.ts';
+import { unitLayout } from './layout.ts';
 import { PROJECT_ROOT } from './project.ts';
 
 export interface EnvironmentLayout {
@@ -41,6 +42,8 @@ export function runningUp(layout: EnvironmentLayout): number | undefined {
 export async function aosctl(layout: EnvironmentLayout, args: readonly string[]): Promise<number> {
   const child = spawn(process.execPath, [bundleOf('aosctl'), '--profile', layout.profile, ...args], {
     stdio: 'inherit',
+    // Where its tokens are, which on a device stands in /etc/default/aoscore.
+    env: { ...process.env, SOFTHSM2_CONF: unitLayout(layout.unit).softhsmConf },
   });
   const [code] = (await once(child, 'exit')) as [number | null];
   return code ?? 1;

@@ -59,7 +59,7 @@ const RECIPES: readonly Recipe[] = [
     owner: 'messages',
     programs: ['/usr/sbin/mosquitto'],
     files: {
-      'etc/mosquitto.conf': `listener ${BROKER_PORT} 0.0.0.0\nallow_anonymous true\npersistence false\nlog_dest stdout\n`,
+      'etc/mosquitto.conf': `listener ${BROKER_PORT} 0.0.0.0\nallow_anonymous true\npersistence false\nlog_dest stderr\n`,
     },
     command: ['/usr/sbin/mosquitto', '-c', '/etc/mosquitto.conf'],
     exposedPorts: [`${BROKER_PORT}/tcp`],

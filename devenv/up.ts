@@ -30,6 +30,8 @@ async function writeProfile(layout: EnvironmentLayout, cloud: Cloud, unit: Unit)
     key: cloud.layout.operatorKey,
     unit: unit.systemId,
     socket: unit.layout.sockets.cm,
+    configDir: unit.layout.etc,
+    logDir: unit.layout.logs,
   };
   await writeFile(layout.profile, `${JSON.stringify(profile, null, 2)}\n`);
 }

@@ -2,16 +2,18 @@
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, createServer as createTcpServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { makeCertificate } from '../storage/certificates-for-tests.ts';
 import { CloudClient } from './cloud-client.ts';
+import type { Profile } from './profile.ts';
 
 let directory: string;
 let server: Server;
 let client: CloudClient;
+let profile: Profile;
 /** Requests as they came, and whether each is to be answered, or refused with which status and text. */
 let asked: string[];
 let answers: (boolean | readonly [status: number, text: string])[];
@@ -33,7 +35,8 @@ beforeEach(async () => {
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
   const cloud = `https://localhost:${(server.address() as AddressInfo).port}`;
-  client = new CloudClient({ cloud, ca: at('cert.pem'), cert: at('cert.pem'), key: at('key.pem') });
+  profile = { cloud, ca: at('cert.pem'), cert: at('cert.pem'), key: at('key.pem') };
+  client = new CloudClient(profile);
 });
 
 afterEach(async () => {
@@ -67,4 +70,19 @@ test('[P-02] a refusal begins with what a person wants to know', async () => {
     /^there is no unit "car" \(https:\/\/localhost:\d+ answered 404 to GET \/api\/units\/car\)$/,
   );
   await expect(client.get('/x')).rejects.toThrow(/^the cloud refused without a reason \(.* answered 502 to GET \/x\)$/);
+});
+
+test('[P-02] a cloud that takes connections and says nothing is given up, and nothing of the wait stays', async () => {
+  const dumb = createTcpServer((socket) => socket.on('error', () => undefined)).listen(0, '127.0.0.1');
+  await once(dumb, 'listening');
+  const cloud = `https://localhost:${(dumb.address() as AddressInfo).port}`;
+  const patient = new CloudClient({ ...profile, cloud }, 200);
+  try {
+    const gone = once(dumb, 'connection').then(([socket]: Socket[]) => once(socket!.resume(), 'close'));
+    await expect(patient.get('/first')).rejects.toThrow(/cannot reach the cloud at .*: no answer within 0.2 s/);
+    await gone;
+  } finally {
+    patient.close();
+    dumb.close();
+  }
 });

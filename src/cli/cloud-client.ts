@@ -81,10 +81,12 @@ export class CloudClient {
   readonly #base: URL;
   readonly #agent: Agent;
   readonly #reason: string | undefined;
+  readonly #timeoutMs: number;
   /** How long the operator's certificate is good, where it can be read. */
   readonly #validity: { readonly path: string; readonly until: Date } | undefined;
 
-  constructor(profile: Profile) {
+  constructor(profile: Profile, timeoutMs = REQUEST_TIMEOUT_MS) {
+    this.#timeoutMs = timeoutMs;
     this.#reason = profile.because;
     if (profile.cert !== undefined && profile.p12 !== undefined) {
       throw new AosError('invalidArgument', 'two certificates are named: give --cert and --key, or --p12, not both');
@@ -233,17 +235,23 @@ export class CloudClient {
         answered = true;
         resolve(response);
       });
-      outgoing.setTimeout(REQUEST_TIMEOUT_MS, () => {
+      const giveUp = () => {
         // After the head of an answer silence is allowed: a stream of events has nothing to say for hours.
-        if (!answered) outgoing.destroy(new AosError('timeout', `no answer within ${REQUEST_TIMEOUT_MS / 1000} s`));
-      });
+        if (!answered) outgoing.destroy(new AosError('timeout', `no answer within ${this.#timeoutMs / 1000} s`));
+      };
+      if (isStream(body)) outgoing.setTimeout(this.#timeoutMs, giveUp);
+      else {
+        // Sockets that have never got rid of what they were given wait twice as long as they are told.
+        const timer = setTimeout(giveUp, this.#timeoutMs);
+        for (const event of ['response', 'close']) outgoing.once(event, () => clearTimeout(timer));
+      }
       outgoing.on('error', (error: NodeJS.ErrnoException) => {
         // The cloud closed an idle connection at the moment it was used again: nobody has read the request.
         const isUnread = !answered && outgoing.reusedSocket && LOST.has(error.code ?? '');
         if (isUnread && isRepeatable(options.method, body)) resolve(this.#exchange(url, options, body));
         else fail(error);
       });
-      if (body === undefined || typeof body.content === 'string') outgoing.end(body?.content);
+      if (!isStream(body)) outgoing.end(body?.content);
       else {
         const { content } = body;
         // What the content itself complains about is no fault of the connection.
@@ -256,7 +264,11 @@ export class CloudClient {
 
 /** Whether asking twice is as good as asking once (RFC 9110, 9.2.2), and possible. */
 function isRepeatable(method: string | undefined, body: Body | undefined): boolean {
-  return method !== 'POST' && (body === undefined || typeof body.content === 'string');
+  return method !== 'POST' && !isStream(body);
+}
+
+function isStream(body: Body | undefined): body is Body & { readonly content: Readable } {
+  return body !== undefined && typeof body.content !== 'string';
 }
 
 async function readText(response: IncomingMessage, limit: number): Promise<string> {

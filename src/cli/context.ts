@@ -1,14 +1,17 @@
 /** What every command gets: where to ask, how to answer. */
 import { dirname, join } from 'node:path';
-import { AosError } from '../core/index.ts';
+import { AosError, isAosError } from '../core/index.ts';
 import { askControl, followControl, uploadControl } from '../daemon/index.ts';
 import { CloudClient } from './cloud-client.ts';
 import { EXIT, UNREACHABLE } from './exit-codes.ts';
 import type { Output } from './output.ts';
-import { DEFAULT_SOCKET, type Profile } from './profile.ts';
+import { DEFAULT_CONFIG_DIR, DEFAULT_SOCKET, type Profile } from './profile.ts';
 
 export const LOCAL_DAEMONS = ['cm', 'sm', 'iam'] as const;
 export type LocalDaemon = (typeof LOCAL_DAEMONS)[number];
+
+/** What `--config-dir` is, wherever it is taken. */
+export const CONFIG_DIR_HELP = `configurations of the daemons (default: ${DEFAULT_CONFIG_DIR})`;
 
 export interface ContextOptions {
   readonly profile: Profile;
@@ -52,6 +55,15 @@ export class Context {
     return this.#profile.unit;
   }
 
+  get configDir(): string {
+    return this.#profile.configDir ?? DEFAULT_CONFIG_DIR;
+  }
+
+  /** Files of logs, on a machine without a journal. */
+  get logDir(): string | undefined {
+    return this.#profile.logDir;
+  }
+
   /** Throws `invalidArgument` when another unit is named for what only this machine can tell or do. */
   mustBeHere(): void {
     if (!this.namesUnit) return;
@@ -83,7 +95,7 @@ export class Context {
     try {
       return await uploadControl<T>(this.socketOf('cm'), path, source, this.signal);
     } catch (error) {
-      throw unreachable('cm', error);
+      throw await this.#whyAway('cm', error);
     }
   }
 
@@ -95,7 +107,7 @@ export class Context {
     try {
       return await askControl<T>(this.socketOf(daemon), path, body);
     } catch (error) {
-      throw unreachable(daemon, error);
+      throw await this.#whyAway(daemon, error);
     }
   }
 
@@ -104,7 +116,7 @@ export class Context {
     try {
       yield* followControl<T>(this.socketOf(daemon), path, body, this.signal);
     } catch (error) {
-      throw unreachable(daemon, error);
+      throw await this.#whyAway(daemon, error);
     }
   }
 
@@ -115,18 +127,27 @@ export class Context {
     return process.env[`AOS_${daemon.toUpperCase()}_SOCKET`] ?? join(dirname(cm), `${daemon}.sock`);
   }
 
+  /** A daemon that does not listen is another failure than one that knows no such thing; on a blank node it is none. */
+  async #whyAway(daemon: LocalDaemon, error: unknown): Promise<unknown> {
+    const isAway = isAosError(error, 'notFound') && error.cause !== undefined;
+    if (!isAway) return error;
+    const elsewhere = daemon === 'cm' ? '; a unit through its cloud: --unit' : '';
+    const message =
+      daemon !== 'iam' && (await this.#isBlank())
+        ? `this node is blank, so aos-${daemon} does not run: "aosctl provision <address of this node>", from where the cloud is reached, makes it a member of a unit`
+        : `${error.message} (another socket: --socket${elsewhere})`;
+    return new AosError('notFound', message, { cause: error, fields: UNREACHABLE });
+  }
+
+  /** As far as IAM can be asked. */
+  #isBlank(): Promise<boolean> {
+    return askControl<{ mode?: unknown }>(this.socketOf('iam'), '/status').then(
+      ({ mode }) => mode === 'provisioning',
+      () => false,
+    );
+  }
+
   close(): void {
     this.#cloud?.close();
   }
-}
-
-/** A daemon that does not listen is another failure than one that knows no such thing. */
-function unreachable(daemon: LocalDaemon, error: unknown): unknown {
-  const isAway = error instanceof AosError && error.code === 'notFound' && error.cause !== undefined;
-  if (!isAway) return error;
-  const elsewhere = daemon === 'cm' ? '; a unit through its cloud: --unit' : '';
-  return new AosError('notFound', `${error.message} (another socket: --socket${elsewhere})`, {
-    cause: error,
-    fields: UNREACHABLE,
-  });
 }

@@ -19,6 +19,9 @@ const Profile = z.object({
   unit: z.string().optional(),
   /** Control socket of the local CM. */
   socket: z.string().optional(),
+  /** Configurations of the daemons of this machine, and files of logs where there is no journal. */
+  configDir: z.string().optional(),
+  logDir: z.string().optional(),
   /** Why something is changed, for the audit of the cloud. */
   because: z.string().max(256).optional(),
 });
@@ -26,9 +29,10 @@ const Profile = z.object({
 export type Profile = z.infer<typeof Profile>;
 
 /** Members that name files; relative ones are relative to the profile. */
-const FILES = ['cert', 'key', 'p12', 'ca', 'socket'] as const;
+const FILES = ['cert', 'key', 'p12', 'ca', 'socket', 'configDir', 'logDir'] as const;
 
 export const DEFAULT_SOCKET = '/run/aos/cm.sock';
+export const DEFAULT_CONFIG_DIR = '/etc/aos';
 
 function defaultProfilePath(): string {
   return join(process.env.XDG_CONFIG_HOME ?? join(homedir(), '.config'), 'aosctl.json');

@@ -3,7 +3,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { ControlServer, type UnitReport } from '../daemon/index.ts';
+import { ControlServer, type UnitReport, type WhyReport } from '../daemon/index.ts';
+import { EXIT } from './exit-codes.ts';
 import { aosctl } from './program.ts';
 
 const NEVER = '1970-01-01T00:00:00.000Z';
@@ -17,6 +18,12 @@ beforeAll(async () => {
   server = await ControlServer.open(join(directory, 'cm.sock'), {
     '/status': async () => report,
     '/events': async () => [],
+    '/why': async (): Promise<WhyReport> => ({
+      kind: 'update',
+      id: 'update',
+      now: 'none has run yet',
+      reasons: [{ what: 'it waits', because: 'drive holds a lock' }],
+    }),
   });
 });
 afterAll(async () => {
@@ -24,7 +31,7 @@ afterAll(async () => {
   await rm(directory, { recursive: true, force: true });
 });
 
-async function said(...args: readonly string[]): Promise<string> {
+async function run(...args: readonly string[]): Promise<{ readonly code: number; readonly text: string }> {
   let text = '';
   const stream = {
     write: (part: string) => {
@@ -32,7 +39,13 @@ async function said(...args: readonly string[]): Promise<string> {
     },
   };
   const surroundings = { stdout: stream, stderr: stream, env: {}, signal: new AbortController().signal };
-  expect(await aosctl(['--socket', join(directory, 'cm.sock'), ...args], surroundings)).toBe(0);
+  const code = await aosctl(args, surroundings);
+  return { code, text };
+}
+
+async function said(...args: readonly string[]): Promise<string> {
+  const { code, text } = await run('--socket', join(directory, 'cm.sock'), ...args);
+  expect(code).toBe(EXIT.done);
   return text;
 }
 
@@ -65,6 +78,28 @@ test('[P-02] an update that was carried out says since when there is none', asyn
   report = { ...BLANK, update: { state: 'none', since: '2026-01-02T00:00:00.000Z' } };
   expect(await said('status')).toContain('update       none since 2026-01-02T00:00:00.000Z\n');
   expect(await said('update')).toBe('none since 2026-01-02T00:00:00.000Z\n');
+});
+
+test('[P-02] [P-07] a command for a daemon that a blank node does not run says so, and what to do', async () => {
+  const blank = join(directory, 'blank');
+  const iam = await ControlServer.open(join(blank, 'iam.sock'), { '/status': () => ({ mode: 'provisioning' }) });
+  try {
+    for (const [daemon, words] of [
+      ['cm', ['why', 'update']],
+      ['cm', ['events', '--watch']],
+      ['sm', ['logs', 'web']],
+    ] as const) {
+      const { code, text } = await run('--socket', join(blank, 'cm.sock'), ...words);
+      expect(text).toContain(`this node is blank, so aos-${daemon} does not run: "aosctl provision`);
+      expect(code).toBe(EXIT.unreachable);
+    }
+  } finally {
+    await iam.stop();
+  }
+});
+
+test('[P-02] [P-03] the update is called by its name once, and why it is as it is told', async () => {
+  expect(await said('why', 'update')).toBe('update: none has run yet\n  it waits: drive holds a lock\n');
 });
 
 test('[P-02] a unit that remembers nothing of a thing says so', async () => {

@@ -90,6 +90,12 @@ test(
       'mosquitto active',
       'mosquitto-client active',
     ]);
+    // What somebody looks at first: nothing is broken, and a service has said something.
+    const { code, stdout } = await run('ctl', 'doctor');
+    expect(stdout).toMatch(/^0 broken/m);
+    expect(code).toBe(0);
+    const saidMore = async () => (await run('ctl', 'logs', 'mosquitto')).stdout;
+    await expect.poll(saidMore, { timeout: PATIENCE_MS }).toMatch(/mosquitto version/);
     const second = await run('up');
     expect(second.code).toBe(1);
     expect(second.stderr).toMatch(/running already/);

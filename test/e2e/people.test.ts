@@ -413,6 +413,8 @@ items:
       await say('three');
       await dev.until(/it says three/);
       expect(await world.running(`${id}-dev`)).toHaveLength(1);
+      await say('farewell', 'exit 3');
+      await dev.until(/it says farewell[\s\S]*aosctl: instance 0 of .* failed: exit code 3/);
     } finally {
       dev.process.kill('SIGINT');
     }

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import type { Context } from '../context.ts';
+import { CONFIG_DIR_HELP, type Context } from '../context.ts';
 import { diagnose, type Finding } from '../doctor/diagnose.ts';
 import { EXIT } from '../exit-codes.ts';
 import type { Look } from '../output.ts';
@@ -15,13 +15,13 @@ export function doctorCommand(program: Command, run: Run): void {
       'looks for what keeps this node from working: kernel, tools, space, clock, certificates, daemons, cloud',
     )
     .option('--all', 'also what is in order')
-    .option('--config-dir <directory>', 'configurations of the daemons', '/etc/aos')
+    .option('--config-dir <directory>', CONFIG_DIR_HELP)
     .addHelpText('after', '\nThe exit code is 1 when something is broken; warnings do not count.')
-    .action((options: { readonly all?: boolean; readonly configDir: string }) =>
+    .action((options: { readonly all?: boolean; readonly configDir?: string }) =>
       run(async (context) => {
         context.mustBeHere();
         const { gatherFacts } = await import('../doctor/gather-facts.ts');
-        const findings = diagnose(await gatherFacts(context, options.configDir));
+        const findings = diagnose(await gatherFacts(context, options.configDir ?? context.configDir));
         if (context.output.json) context.output.line(JSON.stringify(findings, null, 2));
         else for (const line of linesOf(findings, options.all ?? false, context.output)) context.output.line(line);
         if (findings.some(({ level }) => level === 'fault')) context.exitCode = EXIT.failed;

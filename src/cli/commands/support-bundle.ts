@@ -5,15 +5,15 @@ import { dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import type { Command } from 'commander';
 import { asAosError } from '../../core/index.ts';
-import type { Context } from '../context.ts';
+import { CONFIG_DIR_HELP, type Context } from '../context.ts';
 import { printResult } from '../output.ts';
-import { type CollectOptions, collect } from '../support/collect.ts';
+import { type CollectOptions, collect, MISSING } from '../support/collect.ts';
 
 type Run = (action: (context: Context) => Promise<void>) => Promise<void>;
 
 const execute = promisify(execFile);
 
-interface BundleOptions extends CollectOptions {
+interface BundleOptions extends Partial<CollectOptions> {
   readonly output?: string;
 }
 
@@ -22,7 +22,7 @@ export function supportBundleCommand(program: Command, run: Run): void {
     .command('support-bundle')
     .description('one archive for whoever helps: state, events, reasons, logs, configuration of this node; no secrets')
     .option('-o, --output <file>', 'where it goes; default: aos-<host>-<time>.tar.gz here')
-    .option('--config-dir <directory>', 'configurations of the daemons', '/etc/aos')
+    .option('--config-dir <directory>', CONFIG_DIR_HELP)
     .option('--log-dir <directory>', 'files of logs, on a node without a journal')
     .action((options: BundleOptions) => run((context) => supportBundle(context, options)));
 }
@@ -33,7 +33,8 @@ async function supportBundle(context: Context, { output, ...options }: BundleOpt
   const archive = resolve(output ?? `${name}.tar.gz`);
   const directory = await mkdtemp(join(tmpdir(), 'aosctl-'));
   try {
-    const files = await collect(context, options);
+    const { configDir = context.configDir, logDir = context.logDir } = options;
+    const files = await collect(context, { configDir, logDir });
     for (const [path, text] of files) {
       const target = join(directory, name, path);
       await mkdir(dirname(target), { recursive: true, mode: 0o700 });
@@ -43,9 +44,12 @@ async function supportBundle(context: Context, { output, ...options }: BundleOpt
       // The first line tells what is wrong, those after it what became of tar.
       throw asAosError(error.stderr?.split('\n')[0] || error, `cannot write ${archive}`);
     });
-    const missing = [...files.keys()].filter((path) => path.endsWith('.missing'));
+    const missing = [...files.keys()].filter((path) => path.endsWith(MISSING));
     printResult(context.output, { archive, files: [...files.keys()].sort() }, [archive]);
-    if (missing.length > 0) context.output.note(`not to be had: ${missing.join(', ')}; each says why in the archive`);
+    if (missing.length > 0)
+      context.output.note(
+        `not to be had: ${missing.map((path) => path.slice(0, -MISSING.length)).join(', ')}; the archive says why`,
+      );
   } finally {
     await rm(directory, { recursive: true, force: true });
   }

@@ -21,9 +21,10 @@ export type DevOptions = Pick<PublishOptions, 'id' | 'config' | 'tag'>;
 
 /** Runs what lies at a path, again after each change, until the signal aborts; then removes it. */
 export async function develop(path: string, options: DevOptions, given: Context): Promise<void> {
-  // What is wrong with the cloud or with us is no fault of the folder, and waits for no change of it.
-  await given.cloud.get('/api/me');
+  // What is wrong with the cloud, the unit or with us is no fault of the folder, and waits for no change of it.
+  const { cloud } = given;
   const unit = given.namedUnit ?? (await given.askLocal<UnitReport>('/status')).systemId;
+  await cloud.get(`/api/units/${encodeURIComponent(unit)}`);
   const context = given.with({ unit });
   const id = options.id ?? (await authorsId(path));
   const { output, signal } = context;
@@ -33,10 +34,10 @@ export async function develop(path: string, options: DevOptions, given: Context)
       const change = changes.next(signal);
       try {
         const startedAt = performance.now();
-        const instance = await bring(path, { ...options, id, version }, context);
+        const run = await bring(path, { ...options, id, version }, context);
         const seconds = ((performance.now() - startedAt) / SECOND_MS).toFixed(1);
         output.note(`${id} runs as ${version} after ${seconds} s; waiting for changes of ${path}, Ctrl-C ends`);
-        await Promise.race([change.happened, showLogs(instance, context.with({ signal: change.signal }))]);
+        await Promise.race([change.happened, showLogs(run, context.with({ signal: change.signal }))]);
       } catch (error) {
         if (signal.aborted) break;
         // What its author has written does not work yet: that is what this loop is for.
@@ -63,12 +64,19 @@ async function authorsId(path: string): Promise<string> {
   return `${item.id}-dev`;
 }
 
-/** Publishes and deploys; answers the name of the first instance once it is active. */
+/** One try of an instance. */
+interface Run {
+  readonly instance: string;
+  /** What was written before is of tries before; ISO 8601. */
+  readonly since: string;
+}
+
+/** Publishes and deploys; answers the first instance once it is active. */
 async function bring(
   path: string,
   options: PublishOptions & { readonly id: string; readonly version: string },
   context: Context,
-): Promise<string> {
+): Promise<Run> {
   const { id: itemId, version } = options;
   const { output, cloud, unit } = context;
   const quiet: Output = {
@@ -81,15 +89,27 @@ async function bring(
   };
   await publish(path, options, context.with({ output: quiet }));
   throwIfCanceled(context.signal);
+  const since = new Date().toISOString();
   const deployment = await cloud.send<Deployment>('PUT', deploymentPath(unit, itemId), { version });
-  await waitUntilActive(context.with({ output: quiet }), ACTIVE_WAIT_S, deployment);
-  return `${itemId}/${deployment.subject}/0`;
+  const run = { instance: `${itemId}/${deployment.subject}/0`, since };
+  try {
+    await waitUntilActive(context.with({ output: quiet }), ACTIVE_WAIT_S, deployment);
+  } catch (error) {
+    // Its last words are what its author looks for.
+    await showLogs(run, context, false).catch((missing: unknown) => {
+      // It has never come so far as to have any.
+      if (!isAosError(missing, 'notFound')) output.note(`its log is not to be had: ${asAosError(missing).message}`);
+    });
+    throw error;
+  }
+  return run;
 }
 
-/** Goes on until the signal aborts; an instance that ends has its logs all the same. */
-async function showLogs(instance: string, context: Context): Promise<void> {
+/** Goes on until the signal aborts, unless it shall only show what is there; an instance that ends has its logs all the same. */
+async function showLogs({ instance, since }: Run, context: Context, follow = true): Promise<void> {
   const { output } = context;
-  for await (const { text } of context.followDaemon<{ text: string }>('sm', '/logs', { instance, follow: true })) {
+  const question = { instance, since, follow };
+  for await (const { text } of context.followDaemon<{ text: string }>('sm', '/logs', question)) {
     output.line(readable(text));
   }
 }

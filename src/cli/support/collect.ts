@@ -18,6 +18,8 @@ const MAX_OUTPUT_BYTES = 64 * 1024 * 1024;
 /** Of each file of a log, its end. */
 const MAX_LOG_BYTES = 4 * 1024 * 1024;
 const EVENTS = 2000;
+/** End of the names of files that say why something is not there. */
+export const MISSING = '.missing';
 
 /** What the host says of itself; a program that is missing says that. */
 const COMMANDS: Readonly<Record<string, readonly [string, ...string[]]>> = {
@@ -55,13 +57,13 @@ export async function collect(context: Context, { configDir, logDir }: CollectOp
         isText ? redactText(value, secrets) : `${JSON.stringify(redactValue(value, secrets), null, 2)}\n`,
       );
     } catch (error) {
-      files.set(`${name}.missing`, `${redactText(asAosError(error).message, secrets)}\n`);
+      files.set(`${name}${MISSING}`, `${redactText(asAosError(error).message, secrets)}\n`);
     }
   };
   await Promise.all([
     add('doctor.json', async () => diagnose(await gatherFacts(context, configDir))),
     add('cm/status.json', () => context.askLocal('/status')),
-    add('cm/events.json', () => context.askLocal('/events', { tail: EVENTS })),
+    add('cm/events.json', () => context.askLocal('/events', { limit: EVENTS })),
     add('cm/networks.json', () => context.askLocal('/networks')),
     add('cm/why.json', () => reasons(context)),
     add('sm/status.json', () => context.askDaemon('sm', '/status')),

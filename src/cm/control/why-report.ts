@@ -179,7 +179,7 @@ function waitsOf({ update: { state, waitsFor } }: WhyFacts): WhyReason[] {
 }
 
 function nodeReason({ nodeId, state, isConnected, error, attrs }: NodeInfo): WhyReason {
-  const roles = 'MainNode' in attrs ? ', the main node' : '';
+  const roles = 'MainNode' in attrs ? ', the main node,' : '';
   const what = `node ${nodeId}${roles} is ${state} and ${isConnected ? 'connected' : 'not connected'}`;
   return { what, ...causeOf(error) };
 }

@@ -294,7 +294,7 @@ describe('stability', () => {
     const nodes = [node('n1', { maxDmips: 100 }), node('n2', { maxDmips: 9000 })];
     const placements = place(nodes, [wanted('a', 0, [{}], { present: present('n1') })]);
     expect(where(placements)).toEqual(['runc@n1']);
-    expect(placements[0]!.because).toBe('it stays where it is');
+    expect(placements[0]!.because).toBe('it was there before');
   });
 
   test('[CM-76] a node of higher priority attracts it', () => {

@@ -219,7 +219,7 @@ function choose(wanted: WantedInstance, candidates: readonly Candidate[]): { bes
     finalists.find(
       ({ runtime }) => runtime.node.facts.nodeId === present.nodeId && runtime.facts.runtimeId === present.runtimeId,
     );
-  if (here) return { best: here, because: 'it stays where it is' };
+  if (here) return { best: here, because: 'it was there before' };
   const best = finalists.reduce((a, b) => (isBetter(b, a) ? b : a));
   return { best, because: whyChosen(best, candidates, finalists, wanted) };
 }
