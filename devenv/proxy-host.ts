@@ -10,13 +10,14 @@ import type { Unit } from './unit.ts';
 export interface ProxyHostOptions {
   readonly restartPauseMs?: number;
   readonly verbose?: string;
+  readonly env?: Readonly<Record<string, string>>;
   readonly overrides?: object;
 }
 
 /** What the proxy says of itself on its control socket. */
 export interface ProxyReport {
   readonly mode: string;
-  readonly transport: { readonly state: string; readonly lastError?: string };
+  readonly transport: { readonly state: string; readonly since: string; readonly lastError?: string };
 }
 
 const FOLLOW_MS = 100;
@@ -39,10 +40,12 @@ export class ProxyHost {
     this.#socket = join(layout.run, 'mp.sock');
     this.#events = new EventEmitter();
     this.#isProvisioned = unit.supervisor.provisioned;
+    const { spec } = unit.supervisor.daemon('aos-sm');
     this.daemon = new DaemonProcess(
       {
         // What a daemon needs to use the token of this node.
-        ...unit.supervisor.daemon('aos-sm').spec,
+        ...spec,
+        env: { ...spec.env, ...options.env },
         program: 'aos-mp',
         script: bundleOf('aos-mp'),
         args: () => [

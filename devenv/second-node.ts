@@ -28,6 +28,11 @@ export interface SecondNodeOptions {
   readonly namespace?: string;
   /** Type of its runtime, so that items can be meant for it alone. Default `crun`. */
   readonly runtimeType?: string;
+  /** Further runtimes and other keys of `sm.cfg` that go with them, as for firmware. */
+  readonly further?: { readonly runtimes: readonly object[] };
+  /** What it announces itself to be; absent: what it is. */
+  readonly architecture?: string;
+  readonly env?: Readonly<Partial<Record<NodeDaemon, Readonly<Record<string, string>>>>>;
   readonly restartPauseMs?: number;
   readonly verbose?: string;
   readonly overrides?: { readonly iam?: object; readonly sm?: object; readonly mp?: object };
@@ -122,7 +127,7 @@ export class SecondNode {
 
   #make(program: NodeDaemon): DaemonProcess {
     const { layout } = this;
-    const { restartPauseMs = 500, verbose = 'info', namespace } = this.#options;
+    const { restartPauseMs = 500, verbose = 'info', namespace, env } = this.#options;
     const config = program.slice('aos-'.length);
     const like = this.#options.main.supervisor.daemon('aos-sm').spec;
     return new DaemonProcess(
@@ -136,7 +141,7 @@ export class SecondNode {
         },
         logFile: join(layout.logs, `${program}.log`),
         pidFile: join(layout.run, `${program}.pid`),
-        env: { ...like.env, SOFTHSM2_CONF: layout.softhsmConf },
+        env: { ...like.env, SOFTHSM2_CONF: layout.softhsmConf, ...env?.[program] },
         restartPauseMs,
         ...(namespace === undefined ? {} : { namespace }),
       },
@@ -177,7 +182,7 @@ export class SecondNode {
 }
 
 async function writeNodeFiles(layout: UnitLayout, ports: NodePorts, options: SecondNodeOptions): Promise<void> {
-  const { main, nodeId, caFile, proxyUrl, overrides } = options;
+  const { main, nodeId, caFile, proxyUrl, architecture, further, overrides } = options;
   const isProxied = proxyUrl !== undefined;
   const iam = iamConfig(layout, ports) as Record<string, unknown> & {
     readonly nodeInfo: object;
@@ -197,14 +202,21 @@ async function writeNodeFiles(layout: UnitLayout, ports: NodePorts, options: Sec
     mainIAMPublicServerURL: `localhost:${isProxied ? ports.peerIamPublic : main.ports.iamPublic}`,
     mainIAMProtectedServerURL: `localhost:${isProxied ? ports.peerIamProtected : main.ports.iamProtected}`,
     nodeReconnectInterval: '1s',
-    nodeInfo: { ...iam.nodeInfo, nodeName: nodeId, nodeType: 'secondary', attrs: { AosComponents: 'iam,sm' } },
+    nodeInfo: {
+      ...{ ...iam.nodeInfo, nodeName: nodeId, nodeType: 'secondary', attrs: { AosComponents: 'iam,sm' } },
+      ...(architecture === undefined ? {} : { architecture }),
+    },
     certModules: iam.certModules.filter(({ id }) => CERT_TYPES.includes(id)),
     ...overrides?.iam,
   });
   const sm = smConfig(layout, ports) as { readonly runtimes: readonly object[] };
   await write('sm', {
     ...sm,
-    runtimes: sm.runtimes.map((runtime) => ({ ...runtime, type: options.runtimeType ?? 'crun' })),
+    ...further,
+    runtimes: [
+      ...sm.runtimes.map((runtime) => ({ ...runtime, type: options.runtimeType ?? 'crun' })),
+      ...(further?.runtimes ?? []),
+    ],
     cmServerUrl: `localhost:${isProxied ? ports.peerCm : main.ports.cm}`,
     ...overrides?.sm,
   });

@@ -46,7 +46,7 @@ export class FirmwareHost {
   }
 
   /** Entries of `sm.cfg`. */
-  get config(): Record<string, unknown> {
+  get config(): { readonly rebootCommand: readonly string[]; readonly runtimes: readonly object[] } {
     const common = { healthCheckServices: [SERVICE], bootIdFile: this.at('boot-id') };
     const partitions = GUIDS.map((partUuid, index) => ({ device: this.at(`slot-${index}`), partUuid }));
     return {

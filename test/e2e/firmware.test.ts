@@ -1,21 +1,20 @@
 /** Firmware of a whole unit: published, deployed, tried over reboots, and told to the cloud, as an operator sees it. */
-import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { digestOf } from '../../src/core/index.ts';
 import { FirmwareHost } from '../component/firmware-host.ts';
+import { writeFirmware } from './image.ts';
 import { World } from './world.ts';
 
 const STORY_MS = 180_000;
-const ARCHITECTURE = process.arch === 'x64' ? 'amd64' : process.arch;
 
 let host: FirmwareHost;
 let world: World;
 
 beforeAll(async () => {
   host = await FirmwareHost.create();
-  world = await World.create({ unit: { config: { sm: host.config }, env: { 'aos-sm': host.env } } });
+  const config = { cm: { unitStatusSendTimeout: '1s' }, sm: host.config };
+  world = await World.create({ unit: { config, env: { 'aos-sm': host.env } } });
   await world.provision();
 }, STORY_MS);
 
@@ -26,23 +25,7 @@ afterAll(async () => {
 
 /** Publishes an image of a boot slot as its author does. */
 async function publish(itemId: string, version: string, content: Buffer): Promise<void> {
-  const directory = join(world.directory, `${itemId}-${version}`);
-  const blobs = join(directory, 'blobs', 'sha256');
-  await mkdir(blobs, { recursive: true });
-  const put = async (blob: Buffer, mediaType: string) => {
-    const digest = digestOf(blob);
-    await writeFile(join(blobs, digest.slice('sha256:'.length)), blob);
-    return { mediaType, digest, size: blob.length };
-  };
-  const json = (value: object) => Buffer.from(JSON.stringify(value));
-  const config = await put(
-    json({ architecture: ARCHITECTURE, os: 'linux' }),
-    'application/vnd.oci.image.config.v1+json',
-  );
-  const layers = [await put(gzipSync(content), 'application/vnd.aos.image.component.full.v1+gzip')];
-  const manifest = await put(json({ schemaVersion: 2, config, layers }), 'application/vnd.oci.image.manifest.v1+json');
-  await writeFile(join(directory, 'index.json'), json({ schemaVersion: 2, manifests: [manifest] }));
-  await writeFile(join(directory, 'item.json'), json({ runtimes: [{ codename: 'boot' }] }));
+  const directory = await writeFirmware(join(world.directory, `${itemId}-${version}`), gzipSync(content), 'boot');
   const item = ['--type', 'component', '--id', itemId, '--version', version];
   await world.must('publish', directory, ...item, '--config', join(directory, 'item.json'));
 }

@@ -17,6 +17,8 @@ export interface ImageOptions {
   /** Layers, the lowest first. Default: busybox alone. */
   readonly layers?: readonly (readonly Entry[])[];
   readonly env?: readonly string[];
+  /** What the image says to be made for, one manifest each, with `ARCHITECTURE` in its environment. Default: this host. */
+  readonly architectures?: readonly string[];
   /** One more layer with a file `zeros` of so many bytes, as a plain tar that is never in memory as a whole. */
   readonly zeroBytes?: number;
 }
@@ -84,8 +86,8 @@ async function writeZeros(directory: string, sizeBytes: number): Promise<{ diges
   return { digest: `sha256:${hash.digest('hex')}`, size };
 }
 
-/** Writes an OCI layout; answers its directory. */
-export async function writeImage(directory: string, options: ImageOptions): Promise<string> {
+/** Makes the directory of blobs, and what puts one there. */
+async function blobsOf(directory: string) {
   const blobs = join(directory, 'blobs', 'sha256');
   await mkdir(blobs, { recursive: true });
   const put = async (content: Buffer, mediaType: string) => {
@@ -93,6 +95,12 @@ export async function writeImage(directory: string, options: ImageOptions): Prom
     await writeFile(join(blobs, digest.slice('sha256:'.length)), content);
     return { mediaType, digest, size: content.length };
   };
+  return { blobs, put };
+}
+
+/** Writes an OCI layout; answers its directory. */
+export async function writeImage(directory: string, options: ImageOptions): Promise<string> {
+  const { blobs, put } = await blobsOf(directory);
   const putJson = (value: unknown, mediaType: string) => put(Buffer.from(JSON.stringify(value)), mediaType);
 
   const layers = [];
@@ -108,22 +116,38 @@ export async function writeImage(directory: string, options: ImageOptions): Prom
     diffIds.push(digest);
     layers.push({ mediaType: 'application/vnd.oci.image.layer.v1.tar', digest, size });
   }
-  const config = await putJson(
-    {
-      architecture: ARCHITECTURE,
-      os: 'linux',
-      config: { Entrypoint: [...options.cmd], Env: [...(options.env ?? [])], WorkingDir: '/' },
-      rootfs: { type: 'layers', diff_ids: diffIds },
-    },
+  const manifestType = 'application/vnd.oci.image.manifest.v1+json';
+  const manifests = [];
+  for (const architecture of options.architectures ?? [ARCHITECTURE]) {
+    const env = [...(options.env ?? []), ...(options.architectures ? [`ARCHITECTURE=${architecture}`] : [])];
+    const config = await putJson(
+      {
+        architecture,
+        os: 'linux',
+        config: { Entrypoint: [...options.cmd], Env: env, WorkingDir: '/' },
+        rootfs: { type: 'layers', diff_ids: diffIds },
+      },
+      'application/vnd.oci.image.config.v1+json',
+    );
+    const manifest = await putJson({ schemaVersion: 2, mediaType: manifestType, config, layers }, manifestType);
+    manifests.push({ ...manifest, platform: { architecture, os: 'linux' } });
+  }
+  await writeFile(join(directory, 'oci-layout'), '{"imageLayoutVersion":"1.0.0"}');
+  await writeFile(join(directory, 'index.json'), JSON.stringify({ schemaVersion: 2, manifests }));
+  return directory;
+}
+
+/** Writes an OCI layout with a component for a boot slot of this host, and `item.json` beside it; answers its directory. */
+export async function writeFirmware(directory: string, image: Buffer, runtimeType: string): Promise<string> {
+  const { put } = await blobsOf(directory);
+  const json = (value: object) => Buffer.from(JSON.stringify(value));
+  const config = await put(
+    json({ architecture: ARCHITECTURE, os: 'linux' }),
     'application/vnd.oci.image.config.v1+json',
   );
-  const manifestType = 'application/vnd.oci.image.manifest.v1+json';
-  const manifest = await putJson({ schemaVersion: 2, mediaType: manifestType, config, layers }, manifestType);
-  const platform = { architecture: ARCHITECTURE, os: 'linux' };
-  await writeFile(join(directory, 'oci-layout'), '{"imageLayoutVersion":"1.0.0"}');
-  await writeFile(
-    join(directory, 'index.json'),
-    JSON.stringify({ schemaVersion: 2, manifests: [{ ...manifest, platform }] }),
-  );
+  const layers = [await put(image, 'application/vnd.aos.image.component.full.v1+gzip')];
+  const manifest = await put(json({ schemaVersion: 2, config, layers }), 'application/vnd.oci.image.manifest.v1+json');
+  await writeFile(join(directory, 'index.json'), json({ schemaVersion: 2, manifests: [manifest] }));
+  await writeFile(join(directory, 'item.json'), json({ runtimes: [{ codename: runtimeType }] }));
   return directory;
 }
