@@ -24,7 +24,7 @@ export function connectModules(modules: Modules, iam: IamClient): void {
   link.onConnection((connected) => status.connectionChanged(connected));
   link.onConnection((connected) => controller.setCloudConnected(connected));
   link.handle('desiredStatus', (message, { refused, createdAt }) =>
-    updates.accept(message, refused, createdAt === undefined ? undefined : { source: 'cloud', createdAt }),
+    updates.acceptInTime(message, refused, createdAt === undefined ? undefined : { source: 'cloud', createdAt }),
   );
   link.handle('stateAcceptance', (message) => storage.accept(message));
   link.handle('updateState', (message) => storage.update(message));

@@ -61,6 +61,8 @@ export const STATUS = {
 export const UPDATE = {
   /** While instances are activating: longest pause without any change of a status. */
   activatingPauseMs: 10 * MINUTE_MS,
+  /** What a full disk does not take is written again after so long. */
+  storeAgainMs: 10 * SECOND_MS,
   /** While an update waits for its release: how often the wall clock, which may jump, is looked at. */
   gateLookMs: MINUTE_MS,
   /** Owners that hold updates up at the same time. */

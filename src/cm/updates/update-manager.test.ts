@@ -286,54 +286,6 @@ describe('a version whose instances do not become active', () => {
   });
 });
 
-describe('a release', () => {
-  test('[P-20] is waited for when the downloads are done and before anything changes', async () => {
-    let open: () => void = () => undefined;
-    unit.gate = {
-      untilOpen: (kinds) => {
-        unit.calls.push(`wait ${kinds}`);
-        return new Promise((resolve) => {
-          open = resolve;
-        });
-      },
-    };
-    await manager.stop();
-    manager = unit.manager(database);
-    manager.start();
-    manager.accept(desiredStatus({ web: '1' }, { unitConfig: { formatVersion: '7', version: '1.0.0', nodes: [] } }));
-    await vi.waitFor(() => expect(unit.calls).toEqual(['download web@1', 'wait sota']));
-    expect(manager.state.state).toBe('pending');
-    open();
-    await settled();
-    expect(unit.calls).toEqual(['download web@1', 'wait sota', 'config', 'launch web@1', 'install']);
-  });
-
-  test('[P-20] is not waited for on the way back to a version that works', async () => {
-    unit.updateRules.set('web 2', { rollback: true });
-    unit.broken.add('web 2');
-    unit.gate = { untilOpen: async () => void unit.calls.push('wait') };
-    await manager.stop();
-    manager = unit.manager(database);
-    manager.start();
-    await run(desiredStatus({ web: '1' }));
-    unit.calls.length = 0;
-    await run(desiredStatus({ web: '2' }));
-    expect(unit.calls.filter((call) => call === 'wait')).toHaveLength(1);
-    expect(unit.instances).toMatchObject([{ version: '1' }]);
-  });
-
-  test('[CM-32] that does not come in time ends the update, and what runs goes on', async () => {
-    await run(desiredStatus({ web: '1' }));
-    unit.gate = { untilOpen: () => Promise.reject(new AosError('timeout', 'the update was not released in time')) };
-    await manager.stop();
-    manager = unit.manager(database);
-    manager.start();
-    await run(desiredStatus({ web: '2' }));
-    expect(unit.instances).toMatchObject([{ version: '1', state: 'active' }]);
-    expect(unit.events.at(-1)).toMatchObject({ what: 'ended early, in pending' });
-  });
-});
-
 test('watchers hear of every stage', async () => {
   const heard: string[] = [];
   manager.watch(({ state }) => heard.push(state));

@@ -33,6 +33,7 @@ import { kindsOf, type UpdateKind } from './release-rules.ts';
 import { isRollingBack, planRollBack, type RejectedItem, stillRejected, wantsRollback } from './roll-back.ts';
 import { afterDownload, runRequests } from './run-requests.ts';
 import { untilActive } from './until-active.ts';
+import { untilStored } from './until-stored.ts';
 import type { UpdateStore } from './update-store.ts';
 
 export interface UpdateImages {
@@ -112,6 +113,8 @@ export class UpdateManager {
   /** When the cloud last made a desired status, changed or not. Not stored: what is the same again is not written. */
   #cloudSaid: string | undefined;
   readonly #watchers = new Set<(progress: UpdateProgress) => void>();
+  /** Ends the wait for room for a desired status: a newer one came. */
+  #owed = new AbortController();
   /** Ends the present run in favour of a newer status. */
   #run = new AbortController();
   #wake: (() => void) | undefined;
@@ -244,6 +247,25 @@ export class UpdateManager {
     this.#wake?.();
   }
 
+  /**
+   * As `accept`, for what the cloud does not say again once it is acknowledged: a disk that is full takes it later, unless
+   * something newer comes before.
+   */
+  acceptInTime(message: DesiredStatus, refused?: readonly RefusedEntry[], origin?: Origin): void {
+    this.#owed.abort();
+    this.#owed = new AbortController();
+    const signal = AbortSignal.any([this.#stopping.signal, this.#owed.signal]);
+    this.#untilStored(() => this.accept(message, refused, origin), signal).catch((error: unknown) => {
+      if (signal.aborted) return;
+      this.#options.logger.error({ error: asAosError(error).message }, 'a desired status could not be accepted');
+    });
+  }
+
+  #untilStored(write: () => void, signal: AbortSignal): Promise<void> {
+    const onFull = (because: string) => this.#record('waits for room on the disk', because);
+    return untilStored(write, { clock: this.#clock, signal, onFull });
+  }
+
   /** A download that may wait for a cloud for ever begins anew when a bundle has its blobs. */
   #isFed(origin: Origin | undefined): boolean {
     return origin?.source === 'bundle' && this.#state === 'downloading';
@@ -306,7 +328,7 @@ export class UpdateManager {
       const work = () => run(this.#desired!, signal);
       const other = name === undefined ? await work() : await phase(this.#options.logger, name, {}, work);
       throwIfCanceled(signal);
-      if (other === undefined) this.#enter(next);
+      if (other === undefined) await this.#untilStored(() => this.#enter(next), signal);
     }
   }
 

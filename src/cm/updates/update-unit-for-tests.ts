@@ -1,5 +1,5 @@
 import type { DatabaseSync } from 'node:sqlite';
-import { type AosError, type NodeState, silentLogger } from '../../core/index.ts';
+import { AosError, type Clock, type NodeState, silentLogger, systemClock } from '../../core/index.ts';
 import type { NewEvent } from '../events/index.ts';
 import type { WantedItem } from '../images/index.ts';
 import type { InstanceStatus, ItemStatus, RunRequest } from '../model.ts';
@@ -9,6 +9,30 @@ import { UpdateManager, type UpdateManagerOptions } from './update-manager.ts';
 import { UpdateStore } from './update-store.ts';
 
 export const PENDING = { state: 'pending' } as const;
+
+/** A store on a disk that is full as long as a test wants it. */
+class SmallStore extends UpdateStore {
+  readonly #isFull: () => boolean;
+
+  constructor(database: DatabaseSync, isFull: () => boolean) {
+    super(database);
+    this.#isFull = isFull;
+  }
+
+  override accept(...args: Parameters<UpdateStore['accept']>): void {
+    this.#refuse();
+    super.accept(...args);
+  }
+
+  override enter(...args: Parameters<UpdateStore['enter']>): void {
+    this.#refuse();
+    super.enter(...args);
+  }
+
+  #refuse(): void {
+    if (this.#isFull()) throw new AosError('noMemory', 'not enough space');
+  }
+}
 
 /** A unit whose every step can be held, failed, and counted; it outlives the managers that work on it. */
 export class Unit {
@@ -30,6 +54,8 @@ export class Unit {
   /** What authors want, by `item version`. */
   readonly updateRules = new Map<string, unknown>();
   gate: UpdateManagerOptions['gate'];
+  diskIsFull = false;
+  clock: Clock = systemClock;
   #listeners = new Set<(changed: readonly InstanceStatus[]) => void>();
 
   async step(name: string, signal: AbortSignal): Promise<void> {
@@ -91,7 +117,8 @@ export class Unit {
 
   manager(database: DatabaseSync): UpdateManager {
     return new UpdateManager({
-      store: new UpdateStore(database),
+      store: new SmallStore(database, () => this.diskIsFull),
+      clock: this.clock,
       images: this.images,
       launcher: this.launcher,
       nodes: {

@@ -1,0 +1,142 @@
+/** What an update waits for: its release, room on the disk. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { DatabaseSync } from 'node:sqlite';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { AosError, silentLogger, systemClock, type UpdateState } from '../../core/index.ts';
+import type { DesiredStatus } from '../../protocol/index.ts';
+import { openDatabase } from '../../storage/index.ts';
+import { desiredStatus } from './desired-for-tests.ts';
+import type { UpdateManager } from './update-manager.ts';
+import { UPDATE_TABLES } from './update-store.ts';
+import { Unit } from './update-unit-for-tests.ts';
+
+let directory: string;
+let database: DatabaseSync;
+let unit: Unit;
+let manager: UpdateManager;
+
+const storedState = () =>
+  (database.prepare('SELECT state FROM update_run').get() as { state: UpdateState } | undefined)?.state;
+const settled = () => vi.waitFor(() => expect(manager.state.state).toBe('none'));
+const reaches = (state: UpdateState) => vi.waitFor(() => expect(manager.state.state).toBe(state));
+
+async function run(status: DesiredStatus): Promise<void> {
+  const before = unit.fullStatuses;
+  manager.accept(status);
+  await vi.waitFor(() => expect(unit.fullStatuses).toBe(before + 1));
+}
+
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'aos-cm-updates-'));
+  database = await openDatabase(join(directory, 'cm.db'), [UPDATE_TABLES], silentLogger);
+  unit = new Unit();
+  manager = unit.manager(database);
+  manager.start();
+});
+
+afterEach(async () => {
+  await manager.stop();
+  database.close();
+  await rm(directory, { recursive: true, force: true });
+});
+
+describe('a disk without room', () => {
+  /** Sleeps end when the test says so. */
+  let tryAgain: () => void = () => undefined;
+
+  beforeEach(async () => {
+    await manager.stop();
+    unit.clock = {
+      ...systemClock,
+      sleep: (_, signal) =>
+        new Promise((resolve, reject) => {
+          tryAgain = resolve;
+          signal.addEventListener('abort', () => reject(new AosError('canceled', 'no more')), { once: true });
+        }),
+    };
+    manager = unit.manager(database);
+    manager.start();
+  });
+
+  const waits = () => unit.events.filter(({ what }) => what === 'waits for room on the disk');
+
+  test('[R-02] [X-07] takes a desired status, which is acknowledged already, as soon as there is room', async () => {
+    unit.diskIsFull = true;
+    manager.acceptInTime(desiredStatus({ web: '1' }));
+    await vi.waitFor(() => expect(waits()).toMatchObject([{ because: 'not enough space' }]));
+    tryAgain();
+    manager.acceptInTime(desiredStatus({ web: '2' }));
+    unit.diskIsFull = false;
+    tryAgain();
+    await vi.waitFor(() => expect(unit.fullStatuses).toBe(1));
+    expect(unit.calls, 'the newest only').toEqual(['download web@2', 'launch web@2', 'install']);
+  });
+
+  test('[R-02] [CM-22] holds an update up between two stages, and costs it nothing', async () => {
+    unit.held.add('launch');
+    manager.acceptInTime(desiredStatus({ web: '1' }));
+    await reaches('launching');
+    await manager.stop();
+    unit.held.clear();
+    unit.diskIsFull = true;
+    manager = unit.manager(database);
+    manager.start();
+    await vi.waitFor(() => expect(waits()).toHaveLength(1));
+    expect([manager.state.state, storedState()]).toEqual(['launching', 'launching']);
+    unit.diskIsFull = false;
+    tryAgain();
+    await settled();
+    expect(unit.calls).toEqual(['download web@1', 'launch web@1', 'launch web@1', 'install']);
+    expect(unit.items).toMatchObject([{ state: 'installed' }]);
+  });
+});
+
+describe('a release', () => {
+  test('[P-20] is waited for when the downloads are done and before anything changes', async () => {
+    let open: () => void = () => undefined;
+    unit.gate = {
+      untilOpen: (kinds) => {
+        unit.calls.push(`wait ${kinds}`);
+        return new Promise((resolve) => {
+          open = resolve;
+        });
+      },
+    };
+    await manager.stop();
+    manager = unit.manager(database);
+    manager.start();
+    manager.accept(desiredStatus({ web: '1' }, { unitConfig: { formatVersion: '7', version: '1.0.0', nodes: [] } }));
+    await vi.waitFor(() => expect(unit.calls).toEqual(['download web@1', 'wait sota']));
+    expect(manager.state.state).toBe('pending');
+    open();
+    await settled();
+    expect(unit.calls).toEqual(['download web@1', 'wait sota', 'config', 'launch web@1', 'install']);
+  });
+
+  test('[P-20] is not waited for on the way back to a version that works', async () => {
+    unit.updateRules.set('web 2', { rollback: true });
+    unit.broken.add('web 2');
+    unit.gate = { untilOpen: async () => void unit.calls.push('wait') };
+    await manager.stop();
+    manager = unit.manager(database);
+    manager.start();
+    await run(desiredStatus({ web: '1' }));
+    unit.calls.length = 0;
+    await run(desiredStatus({ web: '2' }));
+    expect(unit.calls.filter((call) => call === 'wait')).toHaveLength(1);
+    expect(unit.instances).toMatchObject([{ version: '1' }]);
+  });
+
+  test('[CM-32] that does not come in time ends the update, and what runs goes on', async () => {
+    await run(desiredStatus({ web: '1' }));
+    unit.gate = { untilOpen: () => Promise.reject(new AosError('timeout', 'the update was not released in time')) };
+    await manager.stop();
+    manager = unit.manager(database);
+    manager.start();
+    await run(desiredStatus({ web: '2' }));
+    expect(unit.instances).toMatchObject([{ version: '1', state: 'active' }]);
+    expect(unit.events.at(-1)).toMatchObject({ what: 'ended early, in pending' });
+  });
+});
