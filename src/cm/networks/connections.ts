@@ -1,5 +1,4 @@
 /** Who may reach whom: exposed ports and allowed connections (spec/cm.md 6.3 steps 5, 6 and 9; CM-51). Pure. */
-import { isDeepStrictEqual } from 'node:util';
 import { AosError, instanceKey } from '../../core/index.ts';
 import { formatPorts, parseAllowedConnection, parseExposedPort, portsInclude } from '../../oci/index.ts';
 import { isInSubnet, subnetOf } from './addresses.ts';
@@ -92,8 +91,12 @@ function rulesOf(instance: NetworkInstance, instances: Iterable<NetworkInstance>
   return connect(connections, { ip: instance.ip, subnet: subnetOf(instance.ip) }, instances).rules;
 }
 
+/** The source is the instance that has the rule; not every SM says it again. */
+const isSame = (a: FirewallRule, b: FirewallRule) =>
+  a.dstIp === b.dstIp && a.dstPort === b.dstPort && (a.proto || 'tcp') === (b.proto || 'tcp');
+
 const without = (rules: readonly FirewallRule[], known: readonly FirewallRule[]) =>
-  rules.filter((rule) => !known.some((one) => isDeepStrictEqual(one, rule)));
+  rules.filter((rule) => !known.some((one) => isSame(one, rule)));
 
 /** Rules that instances get because this one has come, has another address or exposes more than before. */
 export function rulesTo(
