@@ -99,6 +99,13 @@ function authorizing(authorize: NonNullable<ServerOptions['authorize']>): Interc
   };
 }
 
+/** What is wrong with the certificate of the client, else what the TLS library says. */
+function whyRefused(error: Error & { readonly reason?: string }, { authorizationError }: TLSSocket): string {
+  // The socket was closed because of it, and the error tells only that.
+  if (authorizationError) return `the certificate of the client: ${authorizationError}`;
+  return error.reason ?? error.message;
+}
+
 /** A running gRPC server. */
 export class ApiServer {
   readonly #server: http2.Http2Server | http2.Http2SecureServer;
@@ -133,8 +140,8 @@ export class ApiServer {
       ? http2.createSecureServer(secureOptions(options.tls), handler)
       : http2.createServer(handler);
     server.on('sessionError', (error) => options.logger.debug({ error: String(error) }, 'a connection broke'));
-    server.on('tlsClientError', (error: Error) =>
-      options.logger.info({ error: error.message }, 'a TLS connection was refused'),
+    server.on('tlsClientError', (error: Error, socket: TLSSocket) =>
+      options.logger.info({ error: whyRefused(error, socket) }, 'a TLS connection was refused'),
     );
     const result = new ApiServer(server);
     await new Promise<void>((resolve, reject) => {

@@ -11,7 +11,13 @@ test('[P-14] IAM: when the certificate in use of each type ends, and which nodes
   const metrics = parsePrometheus(
     formatMetrics(
       iamMetrics({
-        ...{ mode: 'normal', node: {} as never, provisioningUnderWay: false, instancesWithPermissions: 4 },
+        ...{
+          mode: 'normal',
+          node: {} as never,
+          provisioningUnderWay: false,
+          certificateFollowers: 1,
+          instancesWithPermissions: 4,
+        },
         nodes: [{ nodeId: 'main', state: 'provisioned', connected: true }],
         certificates: [
           certificate('online', '2030-01-01T00:00:00.000Z', true),

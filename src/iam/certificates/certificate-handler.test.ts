@@ -159,11 +159,13 @@ describe('subscriptions', () => {
     await renew('iam', 10);
     const heard: string[] = [];
     const unsubscribe = world.handler.subscribe('iam', ({ certUrl }) => heard.push(certUrl));
+    expect(world.handler.followers).toBe(1);
     const newer = await renew('iam', 20);
     await renew('offline', 20);
     await renew('iam', 15);
     expect(heard).toEqual([newer.certUrl]);
     unsubscribe();
+    expect(world.handler.followers).toBe(0);
     await renew('iam', 40);
     expect(heard).toHaveLength(1);
   });

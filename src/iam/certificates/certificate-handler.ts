@@ -176,6 +176,11 @@ export class CertificateHandler {
     return () => this.#subscriptions.delete(subscription);
   }
 
+  /** How many listen for changes, the own servers among them. */
+  get followers(): number {
+    return this.#subscriptions.size;
+  }
+
   #tokens(): OwnedToken[] {
     return [...new Set(this.#options.modules.map(({ token }) => token))];
   }

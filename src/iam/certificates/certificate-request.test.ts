@@ -96,7 +96,7 @@ test('[IAM-09] a subject of any characters stands in the request as it was given
       expect(request.subjectName.getField('CN')).toEqual([commonName]);
       expect(request.subjectName.toJSON()).toHaveLength(1);
     }),
-    { numRuns: 1500 },
+    { numRuns: 3000 },
   );
 });
 

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { type InstanceIdent, silentLogger } from '../../core/index.ts';
+import { MAX_PERMISSION_INSTANCES } from '../limits.ts';
 import { PermissionHandler } from './permission-handler.ts';
 
 let directory: string;
@@ -54,7 +55,7 @@ test('[IAM-34] secrets outlive a restart of the program, but not of the node', a
   expect(handler.get(secret, 'vis').ident).toEqual(ident());
   await rm(join(directory, 'run'), { recursive: true });
   handler = await open();
-  expect(() => handler.get(secret, 'vis')).toThrow();
+  expect(() => handler.get(secret, 'vis')).toThrow(expect.objectContaining({ code: 'notFound' }));
 });
 
 test('only its owner can read the file; one that is damaged voids the secrets and hinders nothing', async () => {
@@ -66,7 +67,19 @@ test('only its owner can read the file; one that is damaged voids the secrets an
   expect(handler.size).toBe(0);
 });
 
-test('too many servers or functions are refused, and so is the instance above the limit', async () => {
+test('[IAM-32] the instance above the limit is refused, one that has a secret keeps its own', async () => {
+  const stored = Array.from({ length: MAX_PERMISSION_INSTANCES }, (_, index) => ({
+    ...{ ident: ident(index), secret: `secret-${index}`, permissions: {} },
+  }));
+  await writeFile(join(directory, 'run', 'permissions.json'), JSON.stringify(stored));
+  handler = await open();
+  await expect(handler.register(ident(stored.length), {})).rejects.toMatchObject({ code: 'noMemory' });
+  expect(await handler.register(ident(7), {})).toBe('secret-7');
+  await handler.unregister(ident(7));
+  expect(await handler.register(ident(stored.length), {})).toMatch(/^[0-9a-f-]{36}$/);
+});
+
+test('too many servers or functions are refused', async () => {
   const many = (count: number) => Object.fromEntries(Array.from({ length: count }, (_, index) => [`n${index}`, 'r']));
   await expect(handler.register(ident(), { vis: many(65) })).rejects.toMatchObject({ code: 'noMemory' });
   const servers = Object.fromEntries(Object.keys(many(65)).map((name) => [name, {}]));

@@ -22,6 +22,8 @@ export interface IamStatus {
   readonly certificates: readonly CertificateStatus[];
   /** True while keys wait for their certificates. */
   readonly provisioningUnderWay: boolean;
+  /** Who is told of new certificates, the own servers among them. */
+  readonly certificateFollowers: number;
   readonly instancesWithPermissions: number;
   /** On a secondary node: how the stream to the main IAM does. */
   readonly mainIam?: NodeLinkState;
@@ -39,6 +41,7 @@ export function iamStatus(mode: IamStatus['mode'], parts: ServiceParts, mainIam:
     })),
     certificates: certificatesOf(certificates),
     provisioningUnderWay: certificates.hasPendingKeys,
+    certificateFollowers: certificates.followers,
     instancesWithPermissions: permissions?.size ?? 0,
     ...(mainIam ? { mainIam } : {}),
   };
