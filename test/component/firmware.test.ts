@@ -1,6 +1,6 @@
 /** aos-sm as a process with firmware in slots: updates over reboots, returns, refusals, and its end on the way. */
 import { existsSync } from 'node:fs';
-import { readFile, rm } from 'node:fs/promises';
+import { readFile, rename, rm } from 'node:fs/promises';
 import { gzipSync } from 'node:zlib';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { SLOT_BYTES } from './firmware-host.ts';
@@ -30,15 +30,23 @@ const versions = async () =>
 
 describe('firmware in two slots', () => {
   test(
-    '[SM-44] [SM-46] [SM-60] [CM-31] it is written, tried after a reboot, and committed; both versions are told',
+    '[SM-44] [SM-46] [SM-60] [CM-31] once both slots are there it is written, tried after a reboot, and committed; both versions are told',
     async () => {
+      // One of the slots is on a disk that comes late.
+      await rename(node.host.at('slot-1'), node.host.at('not yet'));
       await node.boot();
       const stream = await node.connect();
-      expect(node.told.get('boot')).toMatchObject({ state: 'active', version: '1.0.0' });
+      expect(node.told.get('boot')).toMatchObject({
+        state: 'failed',
+        message: expect.stringMatching(/^there is no partition/),
+      });
       expect(node.told.get('rootfs')).toMatchObject({ state: 'active', version: '1.0.0' });
-      const before = node.host.hash(0);
       const wanted = await node.bootComponent('2.0.0');
       node.want(stream, wanted);
+      await node.untilTold('fw', 'failed');
+      await rename(node.host.at('not yet'), node.host.at('slot-1'));
+      expect(await node.untilTold('boot', 'active')).toMatchObject({ version: '1.0.0' });
+      const before = node.host.hash(0);
       await node.untilReboot();
       expect(node.told.get('fw')).toMatchObject({ state: 'activating', version: '2.0.0' });
       expect(await versions()).toEqual(['1.0.0*', '2.0.0']);

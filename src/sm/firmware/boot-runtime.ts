@@ -187,7 +187,7 @@ export class BootRuntime extends FirmwareRuntime {
     this.#waiting.clear();
     const { view } = this.#slots;
     this.#options.logger.info({ runtime: this.type, slots: this.#slots.devices }, 'the boot slots were found');
-    for (const { info, ...how } of this.standing()) this.emit({ ident: info.ident, ...how });
+    this.tellStanding();
     const toInstall: FirmwareStart[] = [];
     for (const info of this.wanted.values()) {
       const changes = statusOf(info, view);

@@ -16,6 +16,7 @@ export abstract class FirmwareRuntime {
   protected readonly wanted = new Map<string, InstanceInfo>();
   readonly #changes = new Set<(change: FirmwareChange) => void>();
   readonly #reboots = new Set<(because: string) => void>();
+  readonly #standings = new Set<() => void>();
 
   protected constructor(type: string, node: NodeInfo) {
     this.type = type;
@@ -39,6 +40,11 @@ export abstract class FirmwareRuntime {
   onReboot(listener: (because: string) => void): () => void {
     this.#reboots.add(listener);
     return () => this.#reboots.delete(listener);
+  }
+
+  onStanding(listener: () => void): () => void {
+    this.#standings.add(listener);
+    return () => this.#standings.delete(listener);
   }
 
   /** Nothing is uninstalled: the firmware stays, and is the node's own from now on (spec/sm.md 6). */
@@ -85,6 +91,10 @@ export abstract class FirmwareRuntime {
 
   protected emit(change: FirmwareChange): void {
     for (const listener of this.#changes) listener(change);
+  }
+
+  protected tellStanding(): void {
+    for (const listener of this.#standings) listener();
   }
 
   protected requestReboot(because: string): void {

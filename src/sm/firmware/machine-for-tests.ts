@@ -95,6 +95,8 @@ export class Machine {
   /** Versions that do not come up at all. */
   readonly dead = new Set<string>();
   readonly changes: FirmwareChange[] = [];
+  /** What stood on the node each time that this was told to have changed, as `version state`. */
+  readonly standings: string[] = [];
   /** Why the node was to be rebooted. */
   readonly reboots: string[] = [];
   /** Why the slots are not found; undefined: they are. */
@@ -184,6 +186,9 @@ export class Machine {
     });
     this.runtime.onChange((change) => {
       if (!this.#isDead) this.changes.push(change);
+    });
+    this.runtime.onStanding(() => {
+      this.standings.push(...this.runtime.standing().map(({ info, state }) => `${info.version} ${state}`));
     });
     this.runtime.onReboot((because) => {
       if (this.#isDead) return;

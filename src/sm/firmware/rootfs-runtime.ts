@@ -86,6 +86,7 @@ export class RootfsRuntime extends FirmwareRuntime {
     if (this.#broken) {
       await this.#open(signal);
       if (this.#broken) throw this.#broken;
+      this.tellStanding();
       await this.#goOn(signal);
     }
     const installed = this.#installed!;

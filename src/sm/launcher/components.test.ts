@@ -26,6 +26,8 @@ class Firmware implements Runtime {
   readonly log: string[] = [];
   pending: InstanceInfo | undefined;
   installed: InstanceInfo | undefined;
+  stands: StandingInstance = { info: STANDING, state: 'active', because: 'it came with the node' };
+  tellStanding = (): void => undefined;
   failure: AosError | undefined;
   #tell: (change: InstanceChange) => void = () => undefined;
   #reboot: (because: string) => void = () => undefined;
@@ -57,7 +59,12 @@ class Firmware implements Runtime {
   }
 
   standing(): readonly StandingInstance[] {
-    return this.installed ? [] : [{ info: STANDING, state: 'active', because: 'it came with the node' }];
+    return this.installed ? [] : [this.stands];
+  }
+
+  onStanding(listener: () => void) {
+    this.tellStanding = listener;
+    return () => undefined;
   }
 
   onChange(listener: (change: InstanceChange) => void) {
@@ -127,6 +134,19 @@ describe('components', () => {
     await launcher.update({ start: [component('2.0.0')], stop: [] }, signal);
     firmware.tell({ ident: component('2.0.0').ident, state: 'failed', because: 'no good' });
     expect(told(launcher)).toEqual(['boot 1.0.0 active', 'fw 2.0.0 failed']);
+  });
+
+  test('[SM-46] firmware that is known late is told then, once, with all of it', async () => {
+    const host = new Host();
+    const firmware = new Firmware();
+    firmware.stands = { info: component('', { ident: STANDING.ident }), state: 'failed', because: 'no slots' };
+    const launcher = await boot(host, firmware);
+    expect(told(launcher)).toEqual(['boot  failed']);
+    const changes: string[] = [];
+    launcher.board.onChange(({ status }) => changes.push(`${status.version} ${status.state}`));
+    firmware.stands = { info: STANDING, state: 'active', because: 'they came' };
+    firmware.tellStanding();
+    expect(changes).toEqual(['1.0.0 active']);
   });
 
   test("[SM-46] what takes the place of the node's own firmware ends it, and gives it back when it goes", async () => {

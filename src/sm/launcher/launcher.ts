@@ -87,8 +87,11 @@ export class Launcher {
           if (change.state === 'failed' && !runtime.holds(instanceId(change.ident))) this.#takeDownGivenUp(change);
         }),
       );
-      const unsubscribe = runtime.onReboot?.((because) => this.requestReboot(because));
-      if (unsubscribe) this.#unsubscribe.push(unsubscribe);
+      const more = [
+        runtime.onReboot?.((because) => this.requestReboot(because)),
+        runtime.onStanding?.(() => this.#showStanding()),
+      ];
+      this.#unsubscribe.push(...more.filter((unsubscribe) => unsubscribe !== undefined));
     }
     this.#unsubscribe.push(this.#gate.onChange(() => this.#releaseHeld()));
     for (const { info, isWanted } of this.#options.rows.all()) {

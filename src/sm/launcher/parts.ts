@@ -83,6 +83,8 @@ export interface Runtime {
    * there is never anything.
    */
   standing?(): readonly StandingInstance[];
+  /** That became another one by itself. Absent: it changes with what is told by `onChange` only. */
+  onStanding?(listener: () => void): () => void;
   /** An instance takes effect with the next boot of the node only. Absent: it never does so here. */
   onReboot?(listener: (because: string) => void): () => void;
 }
