@@ -305,8 +305,15 @@ export class CloudLink implements CloudLinkApi {
   #enqueue(message: UnitMessage, { durable = false, replaces, onAcknowledged }: SendOptions, first = false): string {
     const { messageType } = message;
     const txn = randomUUID();
-    const frame = this.#encode(message, txn);
-    this.#diary.dropped(this.#outbox.add({ txn, messageType, frame, durable, replaces, onAcknowledged }, { first }));
+    const queued = { txn, messageType, frame: this.#encode(message, txn), durable, replaces, onAcknowledged };
+    try {
+      this.#diary.dropped(this.#outbox.add(queued, { first }));
+    } catch (error) {
+      if (!durable || !isAosError(error, 'noMemory')) throw error;
+      // What a full disk does not keep is on its way all the same.
+      this.#logger.warn({ messageType, txn, error: error.message }, 'a message would not survive a restart');
+      this.#diary.dropped(this.#outbox.add({ ...queued, durable: false }, { first }));
+    }
     this.#wakeSender?.();
     return txn;
   }
