@@ -147,6 +147,7 @@ describe('finding and opening', () => {
       const stranger = open({ ca: root.pem, credentials: new TestCredentials(other.online) }, secure.discoveryUrl);
       await vi.waitFor(() => expect(stranger.state.lastError).toBeDefined());
       expect([wary.connected, stranger.connected]).toEqual([false, false]);
+      expect(secure.discoveries.size, 'neither has said a word').toBe(0);
     } finally {
       await Promise.all(links.map((link) => link.stop()));
       await secure.close();
