@@ -5,6 +5,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { softhsmLibrary } from '../../devenv/token.ts';
 import { iam } from '../../src/api/contracts.ts';
 import type { ClientTls } from '../../src/api/index.ts';
+import { ERROR_CODES } from '../../src/core/index.ts';
 import { buildIam, expectDone, IamNode, provisionNode } from './iam-node.ts';
 import { TestCa } from './test-ca.ts';
 import { tokenObjects } from './token-objects.ts';
@@ -134,7 +135,12 @@ test(
     const filler = node.at('tokens', 'filler');
     expect(() => execFileSync('dd', ['if=/dev/zero', `of=${filler}`, 'bs=4k'], { stdio: 'ignore' })).toThrow();
     const { error } = await createKey();
-    expect(error).toMatchObject({ message: expect.stringMatching(/token/) });
+    const message = 'the token is full or gone (CKR_FUNCTION_FAILED)';
+    expect(error).toMatchObject({
+      aosCode: ERROR_CODES.runtime,
+      exitCode: 6,
+      message: expect.stringContaining(message),
+    });
     await rm(filler);
     // A library that broke by it is taken anew by a new process.
     await node.restart();

@@ -29,6 +29,7 @@ const kindsOf = (binding: Binding): readonly (readonly [ObjectKind, number])[] =
 ];
 
 /** CK_RV of what is told apart here. */
+const FUNCTION_FAILED = 0x06;
 const PIN_INCORRECT = 0xa0;
 const USER_ALREADY_LOGGED_IN = 0x100;
 const ALREADY_INITIALIZED = 0x191;
@@ -42,20 +43,26 @@ const MEANINGS: ReadonlyMap<number, readonly [ErrorCode, string]> = new Map([
   [0xe0, ['notFound', 'the token is not there']],
 ]);
 
+/** When something is stored. SoftHSM gives no other reason when its files cannot be written. */
+const MEANINGS_OF_STORING: typeof MEANINGS = new Map([
+  ...MEANINGS,
+  [FUNCTION_FAILED, ['runtime', 'the token is full or gone']],
+]);
+
 /** Runs a call of the library; its error gets a class, what was being done, and the CK_RV as exit code. */
-function call<T>(doing: string, work: () => T): T {
+function call<T>(doing: string, work: () => T, meanings = MEANINGS): T {
   try {
     return work();
   } catch (error) {
     const returned = returnValueOf(error);
     if (returned === undefined) throw error;
-    throw tokenError(doing, error, returned);
+    throw tokenError(doing, error, returned, meanings);
   }
 }
 
-function tokenError(doing: string, error: unknown, returned: number): AosError {
+function tokenError(doing: string, error: unknown, returned: number, meanings: typeof MEANINGS): AosError {
   const words = (error as Error).message;
-  const [code, meaning] = MEANINGS.get(returned) ?? [];
+  const [code, meaning] = meanings.get(returned) ?? [];
   if (code === undefined) return new AosError('runtime', `${doing}: ${words}`, { cause: error, exitCode: returned });
   // Of a chain, peers are sent the innermost words.
   const inner = new AosError(code, `${meaning} (${words})`, { cause: error, exitCode: returned });
@@ -306,7 +313,7 @@ class Session implements TokenSession {
       await this.#module.C_GenerateKeyPairAsync(session, { mechanism }, publicTemplate, privateTemplate);
     } catch (error) {
       const returned = returnValueOf(error);
-      throw returned === undefined ? error : tokenError(doing, error, returned);
+      throw returned === undefined ? error : tokenError(doing, error, returned, MEANINGS_OF_STORING);
     } finally {
       call(doing, () => this.#module.C_CloseSession(session));
     }
@@ -342,20 +349,20 @@ class Session implements TokenSession {
   importCertificate(der: Uint8Array, id: Uint8Array, label: string): void {
     const value = Buffer.from(der);
     const { subject, issuer, serial } = certificateParts(value);
-    call(`cannot store the certificate "${label}" in the token "${this.token.label}"`, () =>
-      this.#module.C_CreateObject(this.#session, [
-        { type: this.#binding.CKA_CLASS, value: this.#binding.CKO_CERTIFICATE },
-        { type: this.#binding.CKA_CERTIFICATE_TYPE, value: this.#binding.CKC_X_509 },
-        { type: this.#binding.CKA_TOKEN, value: true },
-        { type: this.#binding.CKA_PRIVATE, value: false },
-        { type: this.#binding.CKA_ID, value: Buffer.from(id) },
-        ...(label === '' ? [] : [{ type: this.#binding.CKA_LABEL, value: label }]),
-        { type: this.#binding.CKA_SUBJECT, value: subject },
-        { type: this.#binding.CKA_ISSUER, value: issuer },
-        { type: this.#binding.CKA_SERIAL_NUMBER, value: serial },
-        { type: this.#binding.CKA_VALUE, value },
-      ]),
-    );
+    const template = [
+      { type: this.#binding.CKA_CLASS, value: this.#binding.CKO_CERTIFICATE },
+      { type: this.#binding.CKA_CERTIFICATE_TYPE, value: this.#binding.CKC_X_509 },
+      { type: this.#binding.CKA_TOKEN, value: true },
+      { type: this.#binding.CKA_PRIVATE, value: false },
+      { type: this.#binding.CKA_ID, value: Buffer.from(id) },
+      ...(label === '' ? [] : [{ type: this.#binding.CKA_LABEL, value: label }]),
+      { type: this.#binding.CKA_SUBJECT, value: subject },
+      { type: this.#binding.CKA_ISSUER, value: issuer },
+      { type: this.#binding.CKA_SERIAL_NUMBER, value: serial },
+      { type: this.#binding.CKA_VALUE, value },
+    ];
+    const doing = `cannot store the certificate "${label}" in the token "${this.token.label}"`;
+    call(doing, () => this.#module.C_CreateObject(this.#session, template), MEANINGS_OF_STORING);
   }
 
   certificate(object: TokenObject): Buffer {
