@@ -73,7 +73,7 @@ export class EfiVariables {
         await writeOnce(path, content);
       });
     } catch (error) {
-      throw refusal(name, error);
+      throw this.#refusal(name, error);
     }
   }
 
@@ -83,6 +83,33 @@ export class EfiVariables {
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
       throw asAosError(error, `cannot read EFI variable ${name}`);
+    }
+  }
+
+  #refusal(name: string, error: unknown): AosError {
+    const { message, exitCode } = asAosError(error);
+    const options = { cause: error, exitCode };
+    switch ((error as NodeJS.ErrnoException).code) {
+      case 'ENOSPC': {
+        const next = `delete what the firmware does not need, such as dump-*, in ${this.#directory}`;
+        return new AosError(
+          'noMemory',
+          `EFI variables are full, ${name} was not written: ${message}; ${next}`,
+          options,
+        );
+      }
+      case 'EROFS':
+      case 'EACCES':
+      case 'EPERM': {
+        const next = `mount ${this.#directory} writable`;
+        return new AosError(
+          'notSupported',
+          `EFI variables are read-only, ${name} was not written: ${message}; ${next}`,
+          options,
+        );
+      }
+      default:
+        return asAosError(error, `EFI variable ${name} was not written`);
     }
   }
 }
@@ -106,25 +133,5 @@ async function writeOnce(path: string, content: Buffer): Promise<void> {
     });
   } finally {
     await file.close();
-  }
-}
-
-function refusal(name: string, error: unknown): AosError {
-  const { message, exitCode } = asAosError(error);
-  switch ((error as NodeJS.ErrnoException).code) {
-    case 'ENOSPC':
-      return new AosError('noMemory', `EFI variables are full, ${name} was not written: ${message}`, {
-        cause: error,
-        exitCode,
-      });
-    case 'EROFS':
-    case 'EACCES':
-    case 'EPERM':
-      return new AosError('notSupported', `EFI variables are read-only, ${name} was not written: ${message}`, {
-        cause: error,
-        exitCode,
-      });
-    default:
-      return asAosError(error, `EFI variable ${name} was not written`);
   }
 }
