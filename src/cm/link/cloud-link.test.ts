@@ -1,3 +1,5 @@
+import 'reflect-metadata';
+import * as x509 from '@peculiar/x509';
 import { describe, expect, test, vi } from 'vitest';
 import type { UnitStatus } from '../../protocol/index.ts';
 import { FakeCloud, makePki, SYSTEM_ID } from './cloud-for-tests.ts';
@@ -86,6 +88,29 @@ describe('finding and opening', () => {
     expect(answers).toBe(3);
     expect(lines.filter((line) => line.includes('discovery answered repeatlater'))).toHaveLength(2);
     expect(link.state.lastError).toBeUndefined();
+  });
+
+  test('[CM-02] [CM-03] of several addresses one that fails gives way, one that asks to come later does not', async () => {
+    const other = await FakeCloud.open();
+    try {
+      const names = [cloud, other].map(({ discoveryUrl }) => {
+        return Buffer.concat([Buffer.from([0x86, discoveryUrl.length]), Buffer.from(discoveryUrl)]);
+      });
+      const value = Buffer.concat([Buffer.from([0x30, names[0]!.length + names[1]!.length]), ...names]);
+      const { makeCertificate } = await import('../../storage/certificates-for-tests.ts');
+      const extensions = [new x509.Extension('2.5.29.18', false, value)];
+      const credentials = new TestCredentials(await makeCertificate('unit', { extensions }));
+      let asked = 0;
+      cloud.answer = () => {
+        asked += 1;
+        return asked < 4 ? { errorCode: 2, nextRequestDelay: 1 } : 503;
+      };
+      await connected(open({ credentials }));
+      expect([asked, other.discoveries.size]).toEqual([4, 1]);
+    } finally {
+      await Promise.all(links.map((link) => link.stop()));
+      await other.close();
+    }
   });
 
   test.each<[string, () => object | number | string, string]>([

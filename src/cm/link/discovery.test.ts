@@ -78,8 +78,9 @@ describe('[CM-03] what an answer means', () => {
     expect(answer({ errorCode: 2, connectionInfo: [https], nextRequestDelay: 5 })).toMatchObject({
       do: 'wait',
       delayMs: 5,
+      again: true,
     });
-    expect(answer({ errorCode: 3 })).toMatchObject({ do: 'wait', delayMs: 0 });
+    expect(answer({ errorCode: 3 })).toMatchObject({ do: 'wait', delayMs: 0, again: false });
     expect(answer({ errorCode: 1 })).toMatchObject({ do: 'wait' });
   });
 

@@ -57,10 +57,12 @@ export type DiscoveryAnswer =
       readonly nextRequestDelayMs: number;
     }
   | { readonly do: 'ask'; readonly url: string }
-  | { readonly do: 'wait'; readonly delayMs: number; readonly because: string };
+  /** `again`: here, not elsewhere. */
+  | { readonly do: 'wait'; readonly delayMs: number; readonly again: boolean; readonly because: string };
 
 const ERROR_CODES: readonly string[] = ['noerror', 'redirect', 'repeatlater', 'error'];
 const REDIRECT = 1;
+const REPEAT_LATER = 2;
 
 const Answer = z.object({
   nextRequestDelay: z.number().default(0),
@@ -88,7 +90,12 @@ export function readDiscoveryAnswer(body: string): DiscoveryAnswer {
   }
   if (code === REDIRECT && elsewhere[0]) return { do: 'ask', url: elsewhere[0] };
   const said = ERROR_CODES[code] ?? String(code);
-  return { do: 'wait', delayMs, because: `discovery answered ${said} and names no address to connect to` };
+  return {
+    do: 'wait',
+    delayMs,
+    again: code === REPEAT_LATER,
+    because: `discovery answered ${said} and names no address to connect to`,
+  };
 }
 
 function errorCode(value: number | string): number {

@@ -83,11 +83,11 @@ export class Endpoints {
       );
     }
     const url = candidates[this.#next % candidates.length]!;
-    // Only an answer that can be used keeps this address in its place.
+    // Only an answer that can be used, now or later, keeps this address in its place.
     this.#next = (this.#next + 1) % candidates.length;
     const answer = await askDiscovery(url, { systemId, numbers, signal, tls: () => this.#tls(signal) });
+    if (answer.do === 'connect' || answer.again) this.#next = candidates.indexOf(url);
     if (answer.do === 'wait') throw new RepeatLater(answer.because, answer.delayMs);
-    this.#next = candidates.indexOf(url);
     this.#urls = [...answer.urls];
     this.#token = answer.token;
     if (answer.nextRequestDelayMs > 0) this.nextRequestDelayMs = answer.nextRequestDelayMs;
