@@ -163,6 +163,17 @@ describe('replacing and coming back', () => {
     expect(await storedBlobs()).toEqual([]);
   });
 
+  test('[X-21] a date that is set ahead by decades makes no removed item old', async () => {
+    const item = publisher.publish('web', '1');
+    await images.download([item], trust, forever);
+    await images.install([item], notUsed, forever);
+    await images.install([], notUsed, forever);
+    clock.dateOffsetMs = 30 * 365 * 24 * 3_600_000;
+    await images.removeOutdated();
+    expect(images.items()).toMatchObject([{ version: '1', state: 'removed' }]);
+    expect(await storedBlobs()).not.toEqual([]);
+  });
+
   test('[CM-53] an item that is dropped while it waits goes with its blobs', async () => {
     await images.download([publisher.publish('web', '1')], trust, forever);
     await images.download([], trust, forever);

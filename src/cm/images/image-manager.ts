@@ -7,6 +7,7 @@ import {
   AosError,
   asAosError,
   type Clock,
+  cautiousDate,
   type Digest,
   type ErrorInfo,
   type Logger,
@@ -70,6 +71,8 @@ export interface ImageManagerOptions {
 export class ImageManager implements ItemReader {
   readonly #options: ImageManagerOptions;
   readonly #clock: Clock;
+  /** For ages of items. */
+  readonly #date: () => number;
   readonly #oneAction = new Limiter(1);
   readonly #listeners = new Set<(changed: readonly ItemStatus[]) => void>();
   readonly #stopping = new AbortController();
@@ -81,6 +84,7 @@ export class ImageManager implements ItemReader {
   constructor(options: ImageManagerOptions) {
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
+    this.#date = cautiousDate(this.#clock);
   }
 
   /** Looks after removed items, now and from time to time, and soon after the start at the content of all others. */
@@ -160,7 +164,7 @@ export class ImageManager implements ItemReader {
   /** Deletes what was removed long ago; without news nothing is written. */
   removeOutdated(): Promise<void> {
     return this.#oneAction.run(async () => {
-      const outdated = outdatedItems(this.#options.rows.all(), this.#options.updateItemTtlMs, this.#now());
+      const outdated = outdatedItems(this.#options.rows.all(), this.#options.updateItemTtlMs, this.#date());
       if (outdated.length === 0) return;
       const drops = outdated.map((row) => ({ drop: row, because: 'it was removed long ago' }));
       this.#write(drops, 'cm.images.outdated');

@@ -120,8 +120,15 @@ describe('at the end', () => {
 });
 
 test('[CM-52] removed items go when their time is over, not before', () => {
-  const rows = [row('a', '1', 'removed', 10), row('b', '1', 'removed', 90), row('c', '1', 'installed', 0)];
-  expect(outdatedItems(rows, 50, 100).map(({ itemId }) => itemId)).toEqual(['a']);
+  const at = Date.UTC(2026, 0, 1);
+  const rows = [
+    row('a', '1', 'removed', at + 10),
+    row('b', '1', 'removed', at + 90),
+    row('c', '1', 'installed', at),
+    // Removed while the clock had not been set yet.
+    row('d', '1', 'removed', 10),
+  ];
+  expect(outdatedItems(rows, 50, at + 100).map(({ itemId }) => itemId)).toEqual(['a']);
 });
 
 test('[CM-51] the item that was removed first makes room first', () => {

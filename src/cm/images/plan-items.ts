@@ -3,6 +3,9 @@ import { isDeepStrictEqual } from 'node:util';
 import type { ErrorInfo, ItemType } from '../../core/index.ts';
 import { type ItemRow, type ItemRowChange, itemKey } from './item-rows.ts';
 
+/** Before it a clock cannot be right: 2024-01-01. */
+const PLAUSIBLE_MS = Date.UTC(2024, 0, 1);
+
 /** An item as the desired status names it. */
 export interface WantedItem {
   readonly itemId: string;
@@ -105,9 +108,14 @@ export function planInstall(
   });
 }
 
-/** Rows that were removed so long ago that they may go for good. */
+/**
+ * Rows that were removed so long ago that they may go for good. With a clock that was never set nobody knows how old a row is:
+ * it stays until its room is needed.
+ */
 export function outdatedItems(rows: readonly ItemRow[], ttlMs: number, nowMs: number): ItemRow[] {
-  return rows.filter((row) => row.state === 'removed' && row.changedAtMs + ttlMs < nowMs);
+  return rows.filter(
+    ({ state, changedAtMs }) => state === 'removed' && changedAtMs >= PLAUSIBLE_MS && changedAtMs + ttlMs < nowMs,
+  );
 }
 
 /** The removed item that goes first when room is needed. */

@@ -10,13 +10,15 @@ import type { BlobSource } from './blob-source.ts';
 import type { WantedItem } from './plan-items.ts';
 
 /** Waits shortly whatever it is asked for, and remembers what that was. */
-export function hurriedClock(): Clock & { readonly slept: number[]; offsetMs: number } {
+export function hurriedClock(): Clock & { readonly slept: number[]; offsetMs: number; dateOffsetMs: number } {
   const slept: number[] = [];
   const clock = {
     slept,
     offsetMs: 0,
+    /** Of the date alone. */
+    dateOffsetMs: 0,
     monotonicMs: () => systemClock.monotonicMs() + clock.offsetMs,
-    now: () => new Date(systemClock.now().getTime() + clock.offsetMs),
+    now: () => new Date(systemClock.now().getTime() + clock.offsetMs + clock.dateOffsetMs),
     sleep: async (durationMs: number, signal: AbortSignal) => {
       slept.push(durationMs);
       // The rare look at old items is not what tests wait for.
