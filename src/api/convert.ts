@@ -44,6 +44,13 @@ export function identMessage(ident: InstanceIdent): MessageInitShape<typeof Inst
   };
 }
 
+/** A moment on the wire; nanoseconds count forward, also before 1970, where a clock without a battery may be. */
+export function timestampMessage(at: Date): { readonly seconds: bigint; readonly nanos: number } {
+  const ms = at.getTime();
+  const seconds = Math.floor(ms / 1000);
+  return { seconds: BigInt(seconds), nanos: Math.trunc((ms - seconds * 1000) * 1e6) };
+}
+
 /** Throws `invalidArgument` when the peer left the ident out. */
 export function readIdentMessage(message: InstanceIdentMessage | undefined): InstanceIdent {
   if (!message) throw new AosError('invalidArgument', 'the message names no instance');

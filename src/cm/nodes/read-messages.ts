@@ -25,10 +25,14 @@ export function readError(message: common.ErrorInfo | undefined): ErrorInfo | un
   return error && toErrorInfo(error);
 }
 
-/** A time on the wire; seconds of 0 or less mean that there is none (spec/decisions.md 7.1). */
+/** The cloud has no words for a later time. */
+const LAST_TIME_MS = Date.UTC(9999, 11, 31, 23, 59, 59, 999);
+
+/** A time on the wire; seconds of 0 or less mean that there is none (spec/decisions.md 7.1), so do those of no date. */
 export function readTimestamp(timestamp: Timestamp | undefined): Date | undefined {
   if (!timestamp || timestamp.seconds <= 0n) return undefined;
-  return new Date(Number(timestamp.seconds) * 1000 + Math.floor(timestamp.nanos / 1e6));
+  const ms = Number(timestamp.seconds) * 1000 + Math.floor(timestamp.nanos / 1e6);
+  return ms <= LAST_TIME_MS ? new Date(ms) : undefined;
 }
 
 export function readSmInfo(message: sm.SMInfo): SmInfo {

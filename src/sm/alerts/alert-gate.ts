@@ -4,6 +4,7 @@
  * A program that complains ten thousand times a second must neither drown what else is to be told nor keep the unit busy
  * with telling. Each class of alerts has its own budget; what is beyond it is counted, and the count becomes an alert.
  */
+import { timestampMessage } from '../../api/index.ts';
 import type { Clock } from '../../core/index.ts';
 import type { OutgoingMessage } from '../client/index.ts';
 
@@ -111,13 +112,11 @@ export class AlertGate {
     clearTimeout(window.timer);
     this.#windows.delete(budget);
     if (window.suppressed === 0) return;
-    const at = this.#options.clock.now().getTime();
-    const seconds = Math.floor(at / 1000);
     const message = `${window.suppressed} more ${budget.name} within ${PERIOD_MS / 1000} s were left out`;
     this.#pass({
       case: 'alert',
       value: {
-        timestamp: { seconds: BigInt(seconds), nanos: (at - seconds * 1000) * 1_000_000 },
+        timestamp: timestampMessage(this.#options.clock.now()),
         AlertItem: { case: 'systemAlert', value: { message } },
       },
     });

@@ -1,4 +1,5 @@
 /** An item whose files on this node are damaged, told to the cloud (spec/product.md SM-08). */
+import { timestampMessage } from '../../api/index.ts';
 import { type ItemIdent, shortenMessage } from '../../core/index.ts';
 import type { OutgoingMessage } from '../client/index.ts';
 
@@ -7,11 +8,10 @@ const COMPONENT = 'SM';
 const MAX_TEXT_BYTES = 255;
 
 export function damageAlert({ itemId, version }: ItemIdent, because: string, now: Date): OutgoingMessage {
-  const at = now.getTime();
   return {
     case: 'alert',
     value: {
-      timestamp: { seconds: BigInt(Math.floor(at / 1000)), nanos: (at % 1000) * 1_000_000 },
+      timestamp: timestampMessage(now),
       AlertItem: {
         case: 'coreAlert',
         value: {

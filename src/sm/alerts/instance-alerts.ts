@@ -1,5 +1,5 @@
 /** Alerts of instances that ended by themselves (spec/decisions.md C-76, 5.3). */
-import { identMessage } from '../../api/index.ts';
+import { identMessage, timestampMessage } from '../../api/index.ts';
 import { type Clock, type InstanceIdent, instanceKey, shortenMessage } from '../../core/index.ts';
 import type { OutgoingMessage } from '../client/index.ts';
 
@@ -39,11 +39,10 @@ export class InstanceAlerts {
     const isRecent = nowMs - (this.#toldAtMs.get(key) ?? Number.NEGATIVE_INFINITY) < CRASH_PAUSE_MS;
     if (isRecent && !crash.gaveUp && !crash.outOfMemory) return;
     this.#toldAtMs.set(key, nowMs);
-    const at = clock.now().getTime();
     send({
       case: 'alert',
       value: {
-        timestamp: { seconds: BigInt(Math.floor(at / 1000)), nanos: (at % 1000) * 1_000_000 },
+        timestamp: timestampMessage(clock.now()),
         AlertItem: {
           case: 'instanceAlert',
           value: {

@@ -1,4 +1,5 @@
 /** Alerts from the system journal (spec/sm.md 9, spec/decisions.md T-65…T-67). */
+import { timestampMessage } from '../../api/index.ts';
 import { AosError, asAosError, Backoff, type Clock, type Logger } from '../../core/index.ts';
 import type { Journal, JournalEntry } from '../../platform/journal/index.ts';
 import type { OutgoingMessage } from '../client/index.ts';
@@ -154,11 +155,9 @@ export class JournalAlerts {
 }
 
 function alertMessage(alert: JournalAlert, at: Date): OutgoingMessage {
-  const ms = at.getTime();
-  const timestamp = { seconds: BigInt(Math.floor(ms / 1000)), nanos: Math.trunc((ms % 1000) * 1e6) };
   const AlertItem =
     alert.kind === 'core'
       ? ({ case: 'coreAlert', value: { coreComponent: alert.component, message: alert.message } } as const)
       : ({ case: 'systemAlert', value: { message: alert.message } } as const);
-  return { case: 'alert', value: { timestamp, AlertItem } };
+  return { case: 'alert', value: { timestamp: timestampMessage(at), AlertItem } };
 }

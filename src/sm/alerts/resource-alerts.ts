@@ -1,5 +1,5 @@
 /** Resources that an instance asks for and that this node cannot give it (spec/cloud-protocol.md 8.8). */
-import { identMessage } from '../../api/index.ts';
+import { identMessage, timestampMessage } from '../../api/index.ts';
 import { type AosError, type Clock, type InstanceIdent, instanceKey, shortenMessage } from '../../core/index.ts';
 import type { OutgoingMessage } from '../client/index.ts';
 import { refusedResource } from '../resources/index.ts';
@@ -39,12 +39,10 @@ export class ResourceAlerts {
     const told = this.#told.get(key);
     if (told?.message === message && nowMs - told.atMs < PAUSE_MS) return;
     this.#told.set(key, { message, atMs: nowMs });
-    const at = clock.now().getTime();
-    const seconds = Math.floor(at / 1000);
     send({
       case: 'alert',
       value: {
-        timestamp: { seconds: BigInt(seconds), nanos: (at - seconds * 1000) * 1_000_000 },
+        timestamp: timestampMessage(clock.now()),
         AlertItem: { case: 'resourceAllocateAlert', value: { instance: identMessage(ident), resource, message } },
       },
     });

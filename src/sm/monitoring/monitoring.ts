@@ -1,6 +1,6 @@
 /** Usage of the node and of its instances: measured, averaged, watched, sent (spec/sm.md 8). */
 import { isDeepStrictEqual } from 'node:util';
-import { identMessage } from '../../api/index.ts';
+import { identMessage, timestampMessage } from '../../api/index.ts';
 import { asAosError, type Clock, type InstanceIdent, instanceId, type Logger } from '../../core/index.ts';
 import type { AlertRules } from '../../oci/index.ts';
 import type { OutgoingMessage } from '../client/index.ts';
@@ -197,16 +197,10 @@ export function normalize(node: Sample, instances: readonly Sample[]): Sample {
   };
 }
 
-function timestamp(at: Date) {
-  const ms = at.getTime();
-  const seconds = Math.floor(ms / 1000);
-  return { seconds: BigInt(seconds), nanos: (ms - seconds * 1000) * 1_000_000 };
-}
-
 function dataMessage(sample: Sample, at: Date) {
   const whole = (value: number) => BigInt(Math.max(0, Math.trunc(value)));
   return {
-    timestamp: timestamp(at),
+    timestamp: timestampMessage(at),
     cpu: whole(sample.cpu),
     ram: whole(sample.ram),
     download: whole(sample.download),
@@ -230,5 +224,5 @@ function alertMessage(
   const AlertItem = ident
     ? ({ case: 'instanceQuotaAlert', value: { ...quota, instance: identMessage(ident) } } as const)
     : ({ case: 'systemQuotaAlert', value: quota } as const);
-  return { case: 'alert', value: { timestamp: timestamp(at), AlertItem } };
+  return { case: 'alert', value: { timestamp: timestampMessage(at), AlertItem } };
 }
