@@ -11,6 +11,7 @@ import type { Logger } from '../core/index.ts';
 import { AosError, asAosError, faultPoint } from '../core/index.ts';
 import { removeTemporaryFiles } from './atomic-file.ts';
 import { copyOf, restoreCopy } from './database-copy.ts';
+import { DISK_IS_FULL } from './disk-full.ts';
 
 /** SQL that brings a database from version n to n+1; the index in the list is n. */
 export type Migration = string;
@@ -130,7 +131,9 @@ export function transaction<T>(database: DatabaseSync, work: () => T, faultName?
     return result;
   } catch (error) {
     if (database.isTransaction) database.exec('ROLLBACK');
-    if (primaryCode(error) === FULL_CODE) throw new AosError('noMemory', 'not enough space', { cause: error });
+    if (primaryCode(error) === FULL_CODE) {
+      throw new AosError('noMemory', 'not enough space', { cause: error, exitCode: DISK_IS_FULL });
+    }
     throw asAosError(error);
   }
 }

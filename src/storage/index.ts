@@ -6,6 +6,7 @@ export * from './database.ts';
 export { DatabaseCopy } from './database-copy.ts';
 export type { DecryptInfo } from './decrypt.ts';
 export { DecryptingIntake, type DecryptingIntakeOptions, type PlainContent } from './decrypting-intake.ts';
+export { isDiskFull } from './disk-full.ts';
 export * from './downloader.ts';
 export { type Answer, describeUrl, HttpClient } from './http-get.ts';
 export * from './install-blob.ts';

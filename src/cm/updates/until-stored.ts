@@ -1,5 +1,6 @@
-/** Writes that a full disk does not take now (spec/beyond.md R-02): the only cure is room, which others make. */
-import { type Clock, isAosError } from '../../core/index.ts';
+/** Work that a full disk does not let happen now (spec/beyond.md R-02): the only cure is room, which others make. */
+import type { Clock } from '../../core/index.ts';
+import { isDiskFull } from '../../storage/index.ts';
 import { UPDATE } from '../numbers.ts';
 
 export interface StoreOptions {
@@ -9,14 +10,15 @@ export interface StoreOptions {
   readonly onFull: (because: string) => void;
 }
 
-/** Writes at once, else again and again while the disk is full. Throws what else hinders, and `canceled` when aborted. */
-export async function untilStored(write: () => void, { clock, signal, onFull }: StoreOptions): Promise<void> {
+/**
+ * Works at once, else again and again while the disk is full. Throws what else hinders, and `canceled` when aborted.
+ */
+export async function untilStored<T>(work: () => T | Promise<T>, { clock, signal, onFull }: StoreOptions): Promise<T> {
   for (let tries = 1; ; tries += 1) {
     try {
-      write();
-      return;
+      return await work();
     } catch (error) {
-      if (!isAosError(error, 'noMemory')) throw error;
+      if (!isDiskFull(error)) throw error;
       if (tries === 1) onFull(error.message);
     }
     await clock.sleep(UPDATE.storeAgainMs, signal);

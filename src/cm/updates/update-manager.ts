@@ -261,9 +261,9 @@ export class UpdateManager {
     });
   }
 
-  #untilStored(write: () => void, signal: AbortSignal): Promise<void> {
+  #untilStored<T>(work: () => T | Promise<T>, signal: AbortSignal): Promise<T> {
     const onFull = (because: string) => this.#record('waits for room on the disk', because);
-    return untilStored(write, { clock: this.#clock, signal, onFull });
+    return untilStored(work, { clock: this.#clock, signal, onFull });
   }
 
   /** A download that may wait for a cloud for ever begins anew when a bundle has its blobs. */
@@ -325,7 +325,8 @@ export class UpdateManager {
     while (this.#state !== 'none') {
       const { run, next } = this.#stages[this.#state];
       const name = PHASES[this.#state];
-      const work = () => run(this.#desired!, signal);
+      // Each stage can be repeated.
+      const work = () => this.#untilStored(() => run(this.#desired!, signal), signal);
       const other = name === undefined ? await work() : await phase(this.#options.logger, name, {}, work);
       throwIfCanceled(signal);
       if (other === undefined) await this.#untilStored(() => this.#enter(next), signal);

@@ -10,6 +10,9 @@ import { UpdateStore } from './update-store.ts';
 
 export const PENDING = { state: 'pending' } as const;
 
+/** As a database says it. */
+export const noRoom = () => new AosError('noMemory', 'not enough space', { exitCode: 28 });
+
 /** A store on a disk that is full as long as a test wants it. */
 class SmallStore extends UpdateStore {
   readonly #isFull: () => boolean;
@@ -30,7 +33,7 @@ class SmallStore extends UpdateStore {
   }
 
   #refuse(): void {
-    if (this.#isFull()) throw new AosError('noMemory', 'not enough space');
+    if (this.#isFull()) throw noRoom();
   }
 }
 

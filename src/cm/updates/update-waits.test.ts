@@ -10,7 +10,7 @@ import { openDatabase } from '../../storage/index.ts';
 import { desiredStatus } from './desired-for-tests.ts';
 import type { UpdateManager } from './update-manager.ts';
 import { UPDATE_TABLES } from './update-store.ts';
-import { Unit } from './update-unit-for-tests.ts';
+import { noRoom, Unit } from './update-unit-for-tests.ts';
 
 let directory: string;
 let database: DatabaseSync;
@@ -90,6 +90,33 @@ describe('a disk without room', () => {
     await settled();
     expect(unit.calls).toEqual(['download web@1', 'launch web@1', 'launch web@1', 'install']);
     expect(unit.items).toMatchObject([{ state: 'installed' }]);
+  });
+
+  test.each(['download', 'launch', 'install'])(
+    '[R-02] [X-07] holds up %s, which is done again when there is room',
+    async (step) => {
+      unit.failing.set(step, noRoom());
+      manager.acceptInTime(desiredStatus({ web: '1' }));
+      await vi.waitFor(() => expect(waits()).toMatchObject([{ because: 'not enough space' }]));
+      expect(unit.fullStatuses).toBe(0);
+      tryAgain();
+      await vi.waitFor(() => expect(unit.calls.filter((call) => call.startsWith(step))).toHaveLength(2));
+      unit.failing.clear();
+      tryAgain();
+      await vi.waitFor(() => expect(unit.fullStatuses).toBe(1));
+      expect(unit.items).toMatchObject([{ state: 'installed' }]);
+      expect(waits()).toHaveLength(1);
+    },
+  );
+
+  test('[CM-23] holds up no newer desired status', async () => {
+    unit.failing.set('launch', noRoom());
+    manager.acceptInTime(desiredStatus({ web: '1' }));
+    await vi.waitFor(() => expect(waits()).toHaveLength(1));
+    unit.failing.clear();
+    manager.acceptInTime(desiredStatus({ web: '2' }));
+    await vi.waitFor(() => expect(unit.fullStatuses).toBe(1));
+    expect(unit.calls.at(-2)).toBe('launch web@2');
   });
 });
 
