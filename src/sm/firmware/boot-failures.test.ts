@@ -1,5 +1,5 @@
 /** The runtime `boot` with a medium or a firmware that fails on the way: the running slot stays, and nothing bad is booted. */
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { AosError } from '../../core/index.ts';
 import { Machine } from './machine-for-tests.ts';
 
@@ -95,5 +95,48 @@ describe('a medium or a firmware that fails on the way', () => {
     await machine.untilRest(wanted());
     expect(machine.running).toBe('1.0.0');
     expect(last()).toMatchObject({ state: 'failed', because: 'health check: aos-sm.service is failed' });
+  });
+
+  test('[SM-44] [SM-46] a commit that finds no room on the disk is told, and made when there is room', async () => {
+    await machine.boot();
+    await machine.launch(wanted());
+    await machine.boot();
+    const { installed } = machine.records;
+    const write = installed.write;
+    installed.write = () => Promise.reject(new AosError('noMemory', 'cannot write installed.json: ENOSPC'));
+    expect(await machine.launch(wanted())).toBe('rest');
+    expect(machine.runtime.report()).toMatchObject({ error: 'cannot write installed.json: ENOSPC', tries: 1 });
+    expect(last()).toMatchObject({ state: 'activating' });
+    installed.write = write;
+    machine.looks.shift()!();
+    await vi.waitFor(() => expect(last()).toMatchObject({ state: 'active' }));
+    await machine.runtime.settled();
+    expect(Object.keys(machine.runtime.report())).not.toEqual(expect.arrayContaining(['error', 'tries']));
+    expect([machine.running, machine.versionIn(0), machine.harm]).toEqual(['2.0.0', '2.0.0', []]);
+  });
+
+  test('[SM-44] a copy of a slot that fails again and again is given up until the next boot', async () => {
+    await machine.boot();
+    await machine.launch(wanted());
+    await machine.boot();
+    const [slot] = machine.slots;
+    const write = slot.write;
+    let writes = 0;
+    slot.write = () => {
+      writes += 1;
+      return Promise.reject(new AosError('runtime', 'cannot write slot 0: EIO'));
+    };
+    await machine.launch(wanted());
+    for (let tries = 1; tries < 10; tries += 1) {
+      expect(machine.runtime.report()).toMatchObject({ error: 'cannot write slot 0: EIO', tries });
+      machine.looks.shift()!();
+      await vi.waitFor(() => expect(machine.runtime.report().tries).toBe(tries + 1));
+    }
+    expect([machine.looks, writes]).toEqual([[], 10]);
+    expect(last()).toMatchObject({ state: 'active' });
+    slot.write = write;
+    await machine.runtime.close();
+    await machine.untilRest(wanted());
+    expect([machine.running, machine.versionIn(0), machine.harm]).toEqual(['2.0.0', '2.0.0', []]);
   });
 });

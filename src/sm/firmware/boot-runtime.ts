@@ -25,8 +25,11 @@ import type { FirmwareChange, FirmwareReport, FirmwareStart, StandingInstance } 
 import { FirmwareRuntime } from './firmware-runtime.ts';
 import type { LookAgain } from './look-again.ts';
 
+/** Within some six minutes; then it is for the next request, or the next boot. */
+const MAX_WORK_TRIES = 10;
+
 export interface BootRuntimeOptions extends BootSlotsOptions, BootWorkOptions {
-  /** When slots that could not be used are worth another look. */
+  /** When slots that could not be used, or written, are worth another try. */
   readonly lookAgain: LookAgain;
 }
 
@@ -39,6 +42,9 @@ export class BootRuntime extends FirmwareRuntime {
   /** The health check, or the copy of a slot, that goes on. */
   #background: Promise<void> = Promise.resolve();
   #abort = new AbortController();
+  /** Why it does not go on, and how often it has failed in a row. */
+  #failure: AosError | undefined;
+  #failures = 0;
   /** Looks for slots that cannot be used yet. */
   #search: Promise<void> | undefined;
   /** Looks in vain since the start. */
@@ -114,7 +120,8 @@ export class BootRuntime extends FirmwareRuntime {
 
   report(): FirmwareReport {
     const report = bootReport(this.type, this.#slots.devices, this.#slots.view);
-    return this.#tries === 0 ? report : { ...report, tries: this.#tries };
+    const tries = this.#tries + this.#failures;
+    return { ...report, ...(this.#failure && { error: this.#failure.message }), ...(tries > 0 && { tries }) };
   }
 
   /** Resolves when nothing goes on beside any more; a search for the slots may. */
@@ -152,7 +159,31 @@ export class BootRuntime extends FirmwareRuntime {
     const { signal } = this.#abort;
     this.#background = this.#background
       .then(() => this.#work.advance(signal))
-      .catch((error) => this.#tellFailure(error, 'work on the boot slots failed'));
+      .then(
+        () => this.#setFailure(undefined),
+        (error) => {
+          this.#tellFailure(error, 'work on the boot slots failed');
+          if (!isAosError(error, 'canceled')) this.#goOnLater(asAosError(error), signal);
+        },
+      );
+  }
+
+  /** A full disk may have room again; a slot that cannot be written is not to be worn out. */
+  #goOnLater(failure: AosError, signal: AbortSignal): void {
+    this.#setFailure(failure);
+    if (this.#failures >= MAX_WORK_TRIES) return;
+    this.#options
+      .lookAgain(this.#failures, signal)
+      .then(() => {
+        // Whoever paused it meanwhile lets it go on.
+        if (!signal.aborted) this.#goOn();
+      })
+      .catch((error) => this.#tellFailure(error, 'work on the boot slots is not tried again'));
+  }
+
+  #setFailure(failure: AosError | undefined): void {
+    this.#failure = failure;
+    this.#failures = failure ? this.#failures + 1 : 0;
   }
 
   async #pause(): Promise<void> {
