@@ -1,10 +1,11 @@
 /** What a configuration of the runtimes may say, and what becomes of a node that does not have what it says. */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { silentLogger } from '../../core/index.ts';
 import { EfiMachine } from '../../platform/boot/efi-machine-for-tests.ts';
+import { UbootMachine } from '../../platform/boot/uboot-machine-for-tests.ts';
 import type { FirmwareRuntime } from './firmware-runtime.ts';
 import { NODE } from './machine-for-tests.ts';
 import { openFirmware } from './open-firmware.ts';
@@ -76,6 +77,19 @@ describe('a node without what its configuration says', () => {
     await runtime.adopt([], new Map(), signal);
     expect(runtime.report().error).toBeDefined();
     expect(await efi.dump()).toEqual({});
+  });
+
+  test('[SM-44] no U-Boot: the program is named; with it, the environment is asked for the slot and left as it is', async () => {
+    const uboot = { printenv: at('uboot/fw_printenv'), setenv: at('uboot/fw_setenv'), config: at('uboot/env') };
+    const runtime = await open('boot', { partitions: [at('a'), at('b')], bootControl: 'uboot', uboot });
+    await runtime.adopt([], new Map(), signal);
+    expect(runtime.report().error).toMatch(/uboot\/fw_printenv/);
+
+    const machine = await UbootMachine.create(at('uboot'));
+    await machine.chooser.setMain(1, signal);
+    // The slots are files with nothing in them: that is as far as it gets.
+    await vi.waitFor(() => expect(runtime.report().error).toMatch(/cannot look into/), 20_000);
+    expect(await readFile(machine.at('env'), 'utf8')).toBe('aos_boot_main=1\n');
   });
 
   test('[SM-44] what the configuration says of a slot is enough for an entry', async () => {
