@@ -291,6 +291,17 @@ describe('what the cloud sends', () => {
     expect(lines.some((line) => line.startsWith('a message of the cloud is refused: '))).toBe(true);
   });
 
+  test('what is wrong in the same way again and again is told once in a session', async () => {
+    const told: string[] = [];
+    const link = open({ events: { record: ({ what }) => void told.push(what) } });
+    await connected(link);
+    const session = await cloud.nextSession();
+    for (const bad of ['{', '{', '[', '{']) session.sendRaw(Buffer.from(bad));
+    session.send(overrides, 'good');
+    expect(await session.nextAck()).toBe('good');
+    expect(told.filter((what) => what === 'refused a message of the cloud')).toHaveLength(3);
+  });
+
   test('text frames and fragmented messages are read', async () => {
     open();
     const session = await cloud.nextSession();

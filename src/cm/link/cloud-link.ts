@@ -100,7 +100,7 @@ export class CloudLink implements CloudLinkApi {
       numbers: this.#numbers,
       logger: options.logger,
       monotonicMs: () => this.#clock.monotonicMs(),
-      onRefusal: (what, because) => this.#diary.record(what, because),
+      onRefusal: (what, because) => this.#diary.refused(what, because),
     });
     this.#log = new MessageLog(options.cloudMessageLog ?? '', this.#numbers.maxMessageLogBytes, options.logger);
     this.#endpoints = new Endpoints({ ...options, numbers: this.#numbers });

@@ -13,6 +13,7 @@ export interface LinkDiaryOptions {
 export class LinkDiary {
   readonly #options: LinkDiaryOptions;
   #report: LinkReport;
+  #lastRefusal = '';
 
   constructor(options: LinkDiaryOptions) {
     this.#options = options;
@@ -35,6 +36,7 @@ export class LinkDiary {
     logger.debug({ state, url }, 'cloud link');
     if (state !== 'connected') return;
     logger.info({ url }, 'connected to the cloud');
+    this.#lastRefusal = '';
     this.record('connected', `discovery named ${url}`);
   }
 
@@ -43,6 +45,14 @@ export class LinkDiary {
     if (this.#report.lastError !== error.message) this.record(what, error.message);
     this.#report = { ...this.#report, lastError: error.message };
     this.#options.logger.warn({ error: error.message, code: error.code }, what);
+  }
+
+  /** A cloud that says the same wrong thing for hours is one event of a session. */
+  refused(what: string, because: string): void {
+    const refusal = `${what}: ${because}`;
+    if (refusal === this.#lastRefusal) return;
+    this.#lastRefusal = refusal;
+    this.record(what, because);
   }
 
   record(what: string, because: string): void {
