@@ -45,7 +45,7 @@ export async function followClock(options: FollowClockOptions, onCredible: () =>
         const channel = open();
         questions = { channel, answers: channel.messages() };
       }
-      await follow(options, await ask(questions, signal));
+      await follow(options, await ask(questions, options));
       isCredible = true;
     } catch (error) {
       if (signal.aborted) return;
@@ -71,25 +71,28 @@ async function follow({ setTime, clock, logger }: FollowClockOptions, time: Date
   logger.info(fields, 'the clock of this node was set by that of the proxy');
 }
 
-async function ask({ channel, answers }: Questions, signal: AbortSignal): Promise<Date> {
+async function ask({ channel, answers }: Questions, { clock, signal }: FollowClockOptions): Promise<Date> {
   const request = create(sm.ProxyOutgoingMessagesSchema, {
     ProxyOutgoingMessage: { case: 'clockSyncRequest', value: create(sm.ClockSyncRequestSchema) },
   });
-  const bound = AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS)]);
-  const over = Promise.withResolvers<never>();
-  const onAbort = () => over.reject(new AosError('timeout', 'no answer of the proxy'));
-  bound.addEventListener('abort', onAbort, { once: true });
-  const answer = answers.next().then(({ value: body, done }) => {
-    if (done) throw asAosError(channel.closed.reason ?? new AosError('eof', 'the channel was closed'));
-    const { case: kind, value } = fromBinary(sm.ProxyIncomingMessagesSchema, body).ProxyIncomingMessage;
-    if (kind !== 'clockSync' || !value.currentTime) throw new AosError('failed', 'the proxy answered something else');
-    return timestampDate(value.currentTime);
+  const settled = new AbortController();
+  const late = clock.sleep(ANSWER_MS, AbortSignal.any([signal, settled.signal])).then(() => {
+    throw new AosError('timeout', 'no answer of the proxy');
   });
+  const answer = channel
+    .send(toBinary(sm.ProxyOutgoingMessagesSchema, request))
+    .then(() => answers.next())
+    .then(({ value: body, done }) => {
+      if (done) throw asAosError(channel.closed.reason ?? new AosError('eof', 'the channel was closed'));
+      const { case: kind, value } = fromBinary(sm.ProxyIncomingMessagesSchema, body).ProxyIncomingMessage;
+      if (kind !== 'clockSync' || !value.currentTime) throw new AosError('failed', 'the proxy answered something else');
+      return timestampDate(value.currentTime);
+    });
   try {
-    await channel.send(toBinary(sm.ProxyOutgoingMessagesSchema, request));
-    return await Promise.race([answer, over.promise]);
+    return await Promise.race([answer, late]);
   } finally {
-    answer.catch(() => undefined);
-    bound.removeEventListener('abort', onAbort);
+    // The one that is too late is heard by nobody.
+    for (const one of [answer, late]) one.catch(() => undefined);
+    settled.abort();
   }
 }
