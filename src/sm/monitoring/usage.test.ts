@@ -66,6 +66,28 @@ describe('what the host says', () => {
     expect(usage.fileSystemOf('/no such place')).toBeUndefined();
   });
 
+  test('[SM-48] a partition that does not answer holds up nothing, and is asked again when it has answered', async () => {
+    const answers: (() => void)[] = [];
+    let isPatient = false;
+    const sleep = (_: number, signal: AbortSignal) =>
+      isPatient ? systemClock.sleep(60_000, signal) : Promise.resolve();
+    const usage = new HostUsage({
+      ...{ cgroups: new Cgroups(), quota, logger: silentLogger, clock: { ...systemClock, sleep } },
+      statfs: () => new Promise((resolve) => answers.push(() => resolve({ blocks: 10, bfree: 4, bsize: 512 }))),
+    });
+    for (let look = 0; look < 3; look += 1) {
+      await expect(usage.partition('/net')).rejects.toThrow('the file system at /net does not answer');
+    }
+    expect(answers).toHaveLength(1);
+    isPatient = true;
+    for (let look = 0; look < 2; look += 1) {
+      const used = usage.partition('/net');
+      answers[look]!();
+      expect(await used).toBe(6 * 512);
+    }
+    expect(answers).toHaveLength(2);
+  });
+
   test('a cgroup that is gone has no usage', () => {
     expect(hostUsage().instance('/there/is/none')).toBeUndefined();
   });

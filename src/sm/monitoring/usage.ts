@@ -1,5 +1,5 @@
 /** Reading of resource usage from /proc and cgroups (spec/sm.md 8.1, 8.2). Parsers are pure. */
-import { readFileSync, statSync } from 'node:fs';
+import { readFileSync, type StatsFs, statSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
 import { AosError, asAosError, type Clock, type Logger } from '../../core/index.ts';
 import type { Cgroups } from '../../platform/cgroup/index.ts';
@@ -68,18 +68,24 @@ export interface UsageSource {
 
 /** After a failure the quotas of a file system are not asked for again before this. */
 const QUOTA_PAUSE_MS = 600_000;
+/** A disk that does not answer by then, such as one behind a network that is gone, is left out. */
+const PARTITION_MS = 5_000;
 
 export interface HostUsageOptions {
   readonly cgroups: Cgroups;
   readonly quota: { usage(path: string): Promise<ReadonlyMap<number, number>> };
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Default: the one of the kernel. */
+  readonly statfs?: (path: string) => Promise<Pick<StatsFs, 'blocks' | 'bfree' | 'bsize'>>;
 }
 
 export class HostUsage implements UsageSource {
   readonly #options: HostUsageOptions;
   /** Paths whose file system has no quotas, with the time of the next try. */
   readonly #withoutQuota = new Map<string, number>();
+  /** Paths whose file system has not answered yet: each question holds a thread until then. */
+  readonly #asked = new Map<string, Promise<number>>();
 
   constructor(options: HostUsageOptions) {
     this.#options = options;
@@ -94,7 +100,18 @@ export class HostUsage implements UsageSource {
   }
 
   async partition(path: string): Promise<number> {
-    const { blocks, bfree, bsize } = await statfs(path);
+    const asked = this.#asked.get(path) ?? this.#askPartition(path).finally(() => this.#asked.delete(path));
+    this.#asked.set(path, asked);
+    const answered = new AbortController();
+    const giveUp = async () => {
+      await this.#options.clock.sleep(PARTITION_MS, answered.signal);
+      throw new AosError('timeout', `the file system at ${path} does not answer`);
+    };
+    return Promise.race([asked, giveUp()]).finally(() => answered.abort());
+  }
+
+  async #askPartition(path: string): Promise<number> {
+    const { blocks, bfree, bsize } = await (this.#options.statfs ?? statfs)(path);
     return (blocks - bfree) * bsize;
   }
 
