@@ -88,6 +88,7 @@ function fitting(perConnection: readonly (readonly FirewallRule[])[]): FirewallR
 /** The rules of an instance that has its address already. */
 function rulesOf(instance: NetworkInstance, instances: Iterable<NetworkInstance>): readonly FirewallRule[] {
   const connections = (instance.allowedConnections ?? []).map(readConnection);
+  if (connections.length === 0) return [];
   return connect(connections, { ip: instance.ip, subnet: subnetOf(instance.ip) }, instances).rules;
 }
 
@@ -104,8 +105,9 @@ export function rulesTo(
   before: ReadonlyMap<string, NetworkInstance>,
   after: ReadonlyMap<string, NetworkInstance>,
 ): RulePush[] {
+  // Most name another item or none: they cost one look.
+  const isMeant = (text: string) => text.startsWith(`${target.ident.itemId}/`);
   return [...after.values()].flatMap((other): RulePush[] => {
-    const isMeant = (text: string) => readConnection(text).itemId === target.ident.itemId;
     if (other === target || !other.allowedConnections?.some(isMeant)) return [];
     const rules = without(rulesOf(other, after.values()), rulesOf(other, before.values()));
     return rules.length === 0 ? [] : [{ nodeId: other.nodeId, ident: other.ident, rules }];
