@@ -60,6 +60,23 @@ describe('sending', () => {
     expect(outbox.size).toBe(0);
   });
 
+  test('[CM-08] what the cloud postpones, however often, has all its transmissions left', () => {
+    const outbox = make();
+    outbox.add(message('a'));
+    for (let nacks = 0; nacks < 9; nacks += 1) {
+      expect(drain(outbox, nacks * 10)).toEqual(['a']);
+      expect(outbox.postpone('a', 3, nacks * 10)).toBe(true);
+      expect(outbox.nextDueMs()).toBe(nacks * 10 + 3);
+      expect(outbox.expire(nacks * 10 + 3)).toEqual([]);
+    }
+    for (let round = 10; round < 13; round += 1) {
+      expect(drain(outbox, round * 10)).toEqual(['a']);
+      expect(outbox.expire(round * 10 + 10)).toEqual([]);
+    }
+    expect(drain(outbox, 130)).toEqual(['a']);
+    expect(outbox.expire(140)).toMatchObject([{ message: { txn: 'a' } }]);
+  });
+
   test('the time for an ack counts from sending', () => {
     const outbox = make();
     outbox.add(message('a'));
