@@ -75,6 +75,13 @@ describe('a network that breaks', () => {
     expect(reports.some(({ state, reason }) => state === 'interrupted' && reason !== undefined)).toBe(true);
   });
 
+  test('[CM-22] a link that stops before the images do fails no item', async () => {
+    images = await open({ locate: () => Promise.reject(new AosError('canceled', 'the cloud link stops')) });
+    const item = publisher.publish('web', '1');
+    await expect(images.download([item], trust, forever)).rejects.toMatchObject({ code: 'canceled' });
+    expect(images.items()).toMatchObject([{ state: 'downloading' }]);
+  });
+
   test('[CM-16] a cloud that does not answer is asked again with a new correlation', async () => {
     const correlations: string[] = [];
     const source = new CloudBlobSource(
