@@ -122,6 +122,15 @@ describe('desired status', () => {
     expect(refused).toMatchObject([{ list: 'instances', index: 1, id: 'i' }]);
   });
 
+  test('what is left out: a subject is not of the unit, a priority is 0, a number of instances is nobody’s', () => {
+    const status = read('desiredStatus', {
+      subjects: [{ identity: { id: 's' }, type: 'group' }],
+      instances: [{ item: { id: 'i' }, subject: { id: 's' } }],
+    });
+    expect(status.subjects).toEqual([{ identity: { id: 's' }, type: 'group', isReportedFromUnit: false }]);
+    expect(status.instances).toEqual([{ item: { id: 'i' }, subject: { id: 's' }, priority: 0, labels: [] }]);
+  });
+
   test('a node is named by codename, else by id', () => {
     const nodes = ['codename', 'id'].map((key) => ({ item: { [key]: 'n' }, state: 'paused' }));
     expect(read('desiredStatus', { nodes }).nodes).toEqual([
