@@ -205,16 +205,35 @@ async function isBuilt(directory: string, recipe: Recipe): Promise<boolean> {
   return existsSync(file) && (await readFile(file, 'utf8')) === fingerprint(recipe);
 }
 
-/** Builds the images that are not there yet, below `directory`. */
+/** The version of what is built there; undefined when nothing is. What has no file of its version is the first. */
+async function builtVersion(directory: string, recipe: Recipe): Promise<string | undefined> {
+  if (!existsSync(join(directory, 'fingerprint'))) return undefined;
+  const file = join(directory, 'version');
+  return existsSync(file) ? await readFile(file, 'utf8') : recipe.version;
+}
+
+const raised = (version: string): string => {
+  const [major, minor, patch] = version.split('.').map(Number) as [number, number, number];
+  return `${major}.${minor}.${patch + 1}`;
+};
+
+/**
+ * Builds the images that are not there yet, below `directory`. One that is built anew, because a program of the host was
+ * updated, gets a version of its own: the one before is published, and cannot change.
+ */
 export async function buildSamples(directory: string, say: (text: string) => void): Promise<Sample[]> {
   const samples: Sample[] = [];
   for (const recipe of RECIPES) {
     const own = join(directory, recipe.id);
+    const former = await builtVersion(own, recipe);
+    let version = former ?? recipe.version;
     if (!(await isBuilt(own, recipe))) {
-      say(`building the image of ${recipe.id}`);
+      if (former !== undefined) version = raised(former);
+      say(`building the image of ${recipe.id} ${version}`);
       await buildImage(own, recipe);
+      await writeFile(join(own, 'version'), version);
     }
-    const { id, version, title, owner } = recipe;
+    const { id, title, owner } = recipe;
     samples.push({ id, version, title, owner, image: join(own, 'layout'), itemConfig: join(own, 'item-config.json') });
   }
   return samples;

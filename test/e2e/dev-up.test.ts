@@ -2,7 +2,7 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readdirSync } from 'node:fs';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -111,8 +111,11 @@ test(
   'a second start goes on from the first, and a service keeps its state over it',
   async () => {
     const before = await readFile(join(directory, 'unit', 'etc', 'system_id'), 'utf8');
+    // A program of the host was updated meanwhile: its sample is another version.
+    await writeFile(join(directory, 'images', 'mosquitto-client', 'fingerprint'), 'of the program before');
     const { process: running, lines } = await up();
     expect(lines.join('\n')).not.toMatch(/provisioning the unit/);
+    expect(lines.join('\n')).toMatch(/mosquitto-client 1\.0\.1 is active/);
     expect(await readFile(join(directory, 'unit', 'etc', 'system_id'), 'utf8')).toBe(before);
     const deployed = await run('ctl', 'deploy', 'counter', '--version', '1.0.0', '--wait', '60');
     expect(deployed.stderr + deployed.stdout).toMatch(/counter 1\.0\.0 is active/);

@@ -5,7 +5,7 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { chmod, copyFile, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -328,18 +328,38 @@ describe('the pages tell what works', () => {
     STORY_MS,
   );
 
-  test('and no block of commands of these pages is left out without a reason', () => {
-    const pages = ['README.md', 'docs/start.md', 'docs/services.md', 'docs/logs.md', 'docs/bundles.md'];
+  test('and no block of commands of any page is left out without a reason', () => {
+    const pages = ['README.md', ...readdirSync(join(PROJECT_ROOT, 'docs'), { recursive: true, encoding: 'utf8' })]
+      .filter((name) => name.endsWith('.md'))
+      .map((name) => (name === 'README.md' ? name : join('docs', name)));
     const left = pages.flatMap((page) =>
       blocksOf(page)
         .filter((one) => !typed.has(one))
         .map((one) => `${page}: ${one.split(/\s{2,}|\n/)[0]}`),
     );
-    expect(left).toEqual([
-      // Stories of their own: dev-up.test.ts, and all that CI runs.
-      ...['README.md: ./dev up', 'README.md: npm run build', 'docs/start.md: ./dev up'],
-      // The journal of a machine with systemd: test/vm.
-      `docs/logs.md: journalctl -u aos-cm -u aos-sm -o cat | grep -E '"msg":"[a-z ]+: (begin|end|failed)"'`,
-    ]);
+    expect(left.toSorted()).toEqual(
+      [
+        // Stories of their own: dev-up.test.ts, and all that CI runs.
+        ...['README.md: ./dev up', 'README.md: npm run build', 'docs/start.md: ./dev up'],
+        ...['docs/test.md: ./dev test', 'docs/test.md: ./dev test --vm', 'docs/test.md: npm run soak'],
+        // Every cloud of a test is started like this.
+        'docs/cloud.md: aos-cloud -c cloud.cfg -v info',
+        // A unit of several nodes, and nodes that come and go: provisioning.test.ts, multi-node.test.ts.
+        'docs/multi-node.md: aosctl nodes --unit <system id>',
+        'docs/provisioning.md: aosctl node deprovision <node id> --unit <system id>',
+        'docs/provisioning.md: aosctl node provision <node id> --unit <system id>',
+        'docs/provisioning.md: aosctl provision 192.168.1.10',
+        'docs/provisioning.md: aosctl provision 192.168.1.10 --nodes 3',
+        // A board with systemd, its package, its partitions and its journal: test/vm.
+        'docs/install.md: apt remove aoscore',
+        'docs/install.md: aosctl status',
+        'docs/install.md: mkfs.ext4 -O quota,project -E quotatype=usrquota:prjquota -L aos-var /dev/mmcblk0p3',
+        'docs/install.md: npm run package',
+        'docs/install.md: scp root.pem root@board:/usr/share/ca-certificates/aos/AosRootCA.crt',
+        "docs/install.md: systemctl status 'aos-*'",
+        `docs/logs.md: journalctl -u aos-cm -u aos-sm -o cat | grep -E '"msg":"[a-z ]+: (begin|end|failed)"'`,
+        'docs/provisioning.md: /usr/lib/aoscore/hooks/deprovision async',
+      ].toSorted(),
+    );
   });
 });
