@@ -5,7 +5,7 @@ import { ACCESS } from '../access/access-table.ts';
 import { type Actor, seesFleet } from '../access/roles.ts';
 import { sendJson, sendProblem, statusOf } from '../http/problem.ts';
 import { RateLimiter } from '../http/rate-limiter.ts';
-import { webListener } from '../web/web-server.ts';
+import { sendFault, webListener } from '../web/web-server.ts';
 import { actorOf } from './authenticate.ts';
 import { bundleRoutes } from './bundle-routes.ts';
 import { campaignRoutes } from './campaign-routes.ts';
@@ -51,7 +51,7 @@ export function restListener(parts: RestParts): RequestListener {
   });
   const limiter = new RateLimiter(parts.rateLimit);
   const page = webListener(parts);
-  return (request, response) => {
+  const serve = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const actor = actorOf(request, parts.stores, parts.now());
     const caller = actor ? `user ${actor.name}` : `address ${request.socket.remoteAddress}`;
     const seconds = limiter.secondsToWait(caller, performance.now());
@@ -61,8 +61,10 @@ export function restListener(parts: RestParts): RequestListener {
       sendProblem(response, 429, `these are too many requests; try again in ${seconds} s`);
       return;
     }
-    const isCall = (request.url ?? '').startsWith('/api/');
-    (isCall ? answer(parts, router, actor, request, response) : page(request, response)).catch((error) => {
+    await (isCall(request) ? answer(parts, router, actor, request, response) : page(request, response));
+  };
+  return (request, response) => {
+    serve(request, response).catch((error) => {
       const aos = asAosError(error);
       const status = statusOf(aos);
       const { method, url } = request;
@@ -70,10 +72,13 @@ export function restListener(parts: RestParts): RequestListener {
       else parts.logger.debug({ method, url, status, error: aos.message }, 'a request is refused');
       // What is left of a refused upload is not read: the connection ends with the answer.
       if (!request.complete) response.setHeader('connection', 'close');
-      sendProblem(response, status, aos.message);
+      if (isCall(request)) sendProblem(response, status, aos.message);
+      else sendFault(response, status, aos.message);
     });
   };
 }
+
+const isCall = ({ url = '' }: IncomingMessage): boolean => url.startsWith('/api/');
 
 async function answer(
   parts: RestParts,

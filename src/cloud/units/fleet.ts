@@ -11,7 +11,7 @@ import type { NodeProvisioning } from './node-provisioning.ts';
 import { type SessionTimes, UnitSession } from './unit-session.ts';
 
 /** Codes of close frames. */
-const CLOSE = { goingAway: 1001, policy: 1008 } as const;
+const CLOSE = { goingAway: 1001, policy: 1008, failed: 1011 } as const;
 
 /** How long a unit whose link is claimed by another machine may take to show that it is there. */
 const MAX_PROBE_MS = 5000;
@@ -201,9 +201,13 @@ export class Fleet {
   #open(systemId: string, link: Link): void {
     if (link.opened) return;
     link.opened = true;
-    this.#sendDesired(systemId, link);
-    this.#sendEnvVars(systemId, link);
-    this.#parts.onOpen?.(systemId);
+    try {
+      this.#sendDesired(systemId, link);
+      this.#sendEnvVars(systemId, link);
+      this.#parts.onOpen?.(systemId);
+    } catch (error) {
+      this.#beginAnew(systemId, link, error);
+    }
   }
 
   /**
@@ -212,17 +216,24 @@ export class Fleet {
    */
   #sendDesired(systemId: string, link: Link): void {
     if (!link.opened || !link.desiredIsOld || link.desiredInFlight || link.session.closed) return;
+    const desired = this.desiredOf(systemId);
     link.desiredIsOld = false;
     link.desiredInFlight = true;
-    const { acknowledged } = link.session.send(this.desiredOf(systemId));
+    const { acknowledged } = link.session.send(desired);
     this.#parts.events.publish(systemId, 'desired');
-    acknowledged.then(
-      () => {
+    acknowledged
+      .then(() => {
         link.desiredInFlight = false;
         this.#sendDesired(systemId, link);
-      },
-      (error) => this.#parts.logger.error({ systemId, error: asAosError(error).message }, 'a desired status is lost'),
-    );
+      })
+      .catch((error) => this.#beginAnew(systemId, link, error));
+  }
+
+  /** What the unit is to become cannot be found out now: it is told when it comes again. */
+  #beginAnew(systemId: string, link: Link, error: unknown): void {
+    const { logger } = this.#parts;
+    logger.error({ systemId, error: asAosError(error).message }, 'a unit could not be told what is wanted');
+    link.session.close(CLOSE.failed, 'the cloud failed; come again');
   }
 
   /**

@@ -27,7 +27,7 @@ export function upgradeListener(parts: GatewayParts) {
   const onError = (error: Error) => parts.logger.debug({ error: asAosError(error).message }, 'an upgrade broke off');
   return (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
     socket.on('error', onError);
-    const verdict = judge(parts, request);
+    const verdict = judgeSafely(parts, request);
     if (!('systemId' in verdict)) {
       parts.logger.warn({ because: verdict.because }, 'the link of a unit is refused');
       reject(socket, verdict.status, verdict.because);
@@ -40,6 +40,16 @@ export function upgradeListener(parts: GatewayParts) {
 }
 
 type Refusal = { readonly status: string; readonly because: string };
+
+/** A cloud that cannot look is none that forbids: the unit comes again. */
+function judgeSafely(parts: GatewayParts, request: IncomingMessage): ReturnType<typeof judge> {
+  try {
+    return judge(parts, request);
+  } catch (error) {
+    parts.logger.error({ error: asAosError(error).message }, 'it could not be found out whose link this is');
+    return { status: '503 Service Unavailable', because: 'the cloud cannot find out who this is now; come again' };
+  }
+}
 
 /** The unit, or why it is not let in. A bad token is 401 and nothing else: only that makes a unit ask for a new one. */
 function judge(parts: GatewayParts, request: IncomingMessage): Refusal | { readonly systemId: string } {

@@ -80,6 +80,64 @@ describe('a hostile unit', () => {
   });
 });
 
+describe('[P-06] while its database is gone', () => {
+  /** As a disk that fails, then is back: no query of the cloud finds the table. */
+  async function without(table: string, story: () => Promise<void>): Promise<void> {
+    const database = new DatabaseSync(join(cloud.directory, 'work', 'cloud.db'));
+    database.exec(`PRAGMA busy_timeout = 5000; PRAGMA legacy_alter_table = ON; ALTER TABLE ${table} RENAME TO gone`);
+    try {
+      await story();
+    } finally {
+      database.exec(`ALTER TABLE gone RENAME TO ${table}`);
+      database.close();
+    }
+  }
+
+  test('a cloud lets nobody in, says so, and goes on when it is back', async () => {
+    const unit = await ScriptedUnit.register(cloud);
+    await unit.discover();
+    await without('certificates', async () => {
+      expect(await cloud.ask('GET', '/api/units')).toMatchObject({
+        status: 500,
+        headers: { 'content-type': 'application/problem+json' },
+      });
+      const page = await cloud.ask('GET', '/');
+      expect([page.status, page.body.toString()]).toEqual([500, expect.stringContaining('It did not work')]);
+      expect((await unit.discover()).status).toBe(500);
+      await expect(unit.connect()).rejects.toThrow(/503/);
+    });
+    await unit.comeOnline();
+    unit.disconnect();
+  });
+
+  test('what a unit says is not acknowledged, and is kept when it says it again', async () => {
+    const alert = { tag: 'systemAlert', timestamp: new Date().toISOString(), message: 'the fan is slow' } as const;
+    const alerts = { messageType: 'alerts', items: [{ ...alert, node: { codename: 'main' } }] } as const;
+    const txn = crypto.randomUUID();
+    await without('alerts', async () => {
+      honest.send(alerts, txn);
+      await honest.acked(honest.sendStatus({}));
+      expect(honest.acks).not.toContain(txn);
+    });
+    honest.send(alerts, txn);
+    await honest.acked(txn);
+    expect(await cloud.must('GET', `${honest.path}/alerts`)).toHaveLength(1);
+  });
+
+  test('a unit that cannot be told what is wanted is asked to come again, and is told then', async () => {
+    const unit = await ScriptedUnit.register(cloud);
+    await without('deployments', async () => {
+      await unit.discover();
+      await unit.connect();
+      const closed = unit.closed();
+      unit.sendStatus({ isDeltaInfo: false, nodes: [], items: [], instances: [], subjects: [] });
+      expect(await closed).toBe(1011);
+    });
+    await unit.comeOnline();
+    unit.disconnect();
+  });
+});
+
 test('while the disk is full nothing is acknowledged that is not kept; with room again all goes on', async () => {
   const directory = await mkdtemp(join(tmpdir(), 'aos-cloud-full-'));
   const database = new DatabaseSync(join(directory, 'full.db'));

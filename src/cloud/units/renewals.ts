@@ -35,12 +35,21 @@ export class Renewals {
   }
 
   start(): void {
-    this.#timer = setInterval(() => this.look(), LOOK_EVERY_MS);
+    this.#timer = setInterval(() => this.#lookSafely(), LOOK_EVERY_MS);
     this.#timer.unref();
   }
 
   stop(): void {
     clearInterval(this.#timer);
+  }
+
+  #lookSafely(): void {
+    try {
+      this.look();
+    } catch (error) {
+      const { logger } = this.#parts;
+      logger.error({ error: asAosError(error).message }, 'it could not be found out which certificates end soon');
+    }
   }
 
   /** Asks the units that are online, or one of them that has just come; each at most once between two looks. */

@@ -6,7 +6,7 @@ import { actorOf } from '../rest/authenticate.ts';
 import type { RestParts } from '../rest/parts.ts';
 import { loadAssets } from './assets.ts';
 import { html } from './html.ts';
-import { layout, type Page } from './layout.ts';
+import { bareLayout, layout, type Page } from './layout.ts';
 import { login, logout } from './login.ts';
 import { logFile, pageAt } from './page-models.ts';
 import { sendPage, sendText } from './send-page.ts';
@@ -23,7 +23,8 @@ export function webListener(parts: RestParts): (request: IncomingMessage, respon
   const { stores, now, hostName, logger } = parts;
   const loginParts = { users: stores.users, now, hostName };
   return async (request, response) => {
-    const url = new URL(request.url ?? '/', 'https://cloud');
+    const url = URL.parse(request.url ?? '/', 'https://cloud');
+    if (!url) throw new AosError('invalidArgument', 'this is no address of a page');
     const { pathname } = url;
     if (pathname.startsWith('/assets/')) {
       const name = pathname.slice('/assets/'.length);
@@ -64,4 +65,15 @@ export function webListener(parts: RestParts): (request: IncomingMessage, respon
     }
     sendPage(response, status, layout(page, actor, hostName));
   };
+}
+
+/** What somebody sees who cannot even be recognised now. */
+export function sendFault(response: ServerResponse, status: number, message: string): void {
+  if (response.headersSent) {
+    response.destroy();
+    return;
+  }
+  const title = 'It did not work';
+  const body = html`<h1>${title}</h1><p class="fault" role="alert">${message}</p><p><a href="/">Try again</a></p>`;
+  sendPage(response, status, bareLayout(title, body));
 }
