@@ -7,6 +7,8 @@ import { pauseMs, whenToLookAgain } from './look-again.ts';
 import { firmware, Machine } from './machine-for-tests.ts';
 
 const signal = new AbortController().signal;
+/** Until this holds; a busy machine takes its time. */
+const until = (check: () => void) => vi.waitFor(check, { timeout: 20_000, interval: 5 });
 const MISSING = new AosError('notFound', 'no partition of this host has PARTLABEL=boot-a', { exitCode: 2 });
 
 let machine: Machine;
@@ -23,9 +25,9 @@ const isFound = () => machine.runtime.report().error === undefined;
 
 /** The time for another look has come; resolves when it was taken. */
 async function look(): Promise<void> {
-  await vi.waitFor(() => expect(machine.looks).not.toEqual([]));
+  await until(() => expect(machine.looks).not.toEqual([]));
   machine.looks.shift()!();
-  await vi.waitFor(() => expect(isFound() || machine.looks.length > 0).toBe(true));
+  await until(() => expect(isFound() || machine.looks.length > 0).toBe(true));
 }
 
 async function bootWithout(wanted?: FirmwareStart): Promise<void> {
@@ -82,7 +84,7 @@ describe('slots that are not there', () => {
     await bootWithout(wanted);
     expect(last()).toMatchObject({ state: 'failed', because: expect.stringMatching(/PARTLABEL=boot-a/) });
     await bringSlots();
-    await vi.waitFor(() => expect(machine.reboots).toHaveLength(1));
+    await until(() => expect(machine.reboots).toHaveLength(1));
     expect(last()).toMatchObject({ ident: wanted.info.ident, state: 'activating' });
     expect([machine.versionIn(0), machine.versionIn(1)]).toEqual(['1.0.0', '2.0.0']);
     await machine.runtime.close();
@@ -97,7 +99,7 @@ describe('slots that are not there', () => {
     const items = new Map([[instanceKey(wanted.info.ident), wanted.item]]);
     expect(await machine.runtime.adopt([wanted.info], items, signal)).toMatchObject([{ state: 'failed' }]);
     await bringSlots();
-    await vi.waitFor(() => expect(last()?.because).toMatch(/0.9.0 is lower than the committed 1.0.0/));
+    await until(() => expect(last()?.because).toMatch(/0.9.0 is lower than the committed 1.0.0/));
     expect(last()).toMatchObject({ state: 'failed', error: { aosCode: ERROR_CODES.wrongState } });
     expect(machine.versionIn(1)).toBe('1.0.0');
   });
@@ -149,7 +151,7 @@ describe('slots that are not there', () => {
         await bootWithout(wanted);
         await bringSlots();
         // It is written beside in the first of the boots.
-        if (boots === 0) await vi.waitFor(() => expect(machine.chooser.next).toBe(otherSlot(machine.chooser.current!)));
+        if (boots === 0) await until(() => expect(machine.chooser.next).toBe(otherSlot(machine.chooser.current!)));
         await machine.runtime.settled();
         await machine.runtime.close();
       }
@@ -223,7 +225,7 @@ describe('when it is looked again', () => {
   test('[SM-44] soon after devices came, once for many of them', async () => {
     const waited = begin(9);
     for (let devices = 0; devices < 5; devices += 1) for (const listener of listeners) listener();
-    await vi.waitFor(() => expect(clock.sleeps.map(({ ms }) => ms)).toEqual([60_000, 1000]));
+    await until(() => expect(clock.sleeps.map(({ ms }) => ms)).toEqual([60_000, 1000]));
     clock.sleeps[1]!.wake();
     await waited;
     expect(listeners.size).toBe(0);
