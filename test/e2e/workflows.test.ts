@@ -85,7 +85,9 @@ test(
         instance: { itemId: DRIVER },
         permissions: { permissions: { 'Vehicle.Speed': 'r' } },
       });
-      await expect(server.getPermissions({ secret, functionalServerId: 'other' })).rejects.toThrow();
+      await expect(server.getPermissions({ secret, functionalServerId: 'other' })).rejects.toThrow(
+        /no instance with this secret has permissions for "other"/,
+      );
       await world.must('undeploy', DRIVER, '--unit', world.systemId, '--wait', '60');
       await world.until(
         'the secret opens nothing',
