@@ -24,6 +24,8 @@ export const MAX_BAD_CHECKSUMS_PER_MINUTE = 10;
 
 /** Alerts and parts of logs that wait for the CM. */
 export const MAX_WAITING_REPORTS = 256;
+/** At least one message of any size. */
+export const MAX_WAITING_REPORT_BYTES = 4 * 1024 * 1024;
 
 export const DOWNLOAD_PIECE_BYTES = 16_000;
 export const MAX_RUNNING_DOWNLOADS = 2;

@@ -1,20 +1,21 @@
 /** Messages on their way into a gRPC stream: bounded, and whoever puts one in waits for room (spec/decisions.md 3.1). */
 const MAX_QUEUED = 64;
+const MAX_QUEUED_BYTES = 1024 * 1024;
 
 export class Outbox<T> implements AsyncIterable<T> {
-  readonly #values: T[] = [];
+  readonly #entries: { readonly value: T; readonly sizeBytes: number }[] = [];
+  #sizeBytes = 0;
   #isClosed = false;
   #onValue: (() => void) | undefined;
   #onRoom: (() => void)[] = [];
 
   /** Resolves when there is room for the next one; a closed box drops what it is given. */
-  async put(value: T): Promise<void> {
+  async put(value: T, sizeBytes: number): Promise<void> {
     if (this.#isClosed) return;
-    this.#values.push(value);
+    this.#entries.push({ value, sizeBytes });
+    this.#sizeBytes += sizeBytes;
     this.#onValue?.();
-    while (this.#values.length >= MAX_QUEUED && !this.#isClosed) {
-      await new Promise<void>((resolve) => this.#onRoom.push(resolve));
-    }
+    while (this.#isFull && !this.#isClosed) await new Promise<void>((resolve) => this.#onRoom.push(resolve));
   }
 
   close(): void {
@@ -23,10 +24,15 @@ export class Outbox<T> implements AsyncIterable<T> {
     for (const wake of this.#onRoom.splice(0)) wake();
   }
 
+  get #isFull(): boolean {
+    return this.#entries.length >= MAX_QUEUED || this.#sizeBytes >= MAX_QUEUED_BYTES;
+  }
+
   async *[Symbol.asyncIterator](): AsyncIterator<T> {
     for (;;) {
-      while (this.#values.length > 0) {
-        yield this.#values.shift()!;
+      for (let entry = this.#entries.shift(); entry; entry = this.#entries.shift()) {
+        this.#sizeBytes -= entry.sizeBytes;
+        yield entry.value;
         for (const wake of this.#onRoom.splice(0)) wake();
       }
       if (this.#isClosed) return;

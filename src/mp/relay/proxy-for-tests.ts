@@ -1,7 +1,7 @@
 /** A proxy in this process, between a scripted peer and a scripted main node. */
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { duplexPair } from 'node:stream';
+import { type Duplex, duplexPair } from 'node:stream';
 import {
   create,
   type DescMessage,
@@ -58,6 +58,8 @@ export class MainNode {
   readonly #managerStreams: AsyncIterator<ManagerStream>;
   /** Files by path. */
   readonly files: Map<string, Buffer>;
+  /** Files that have no end, by path, and how many bytes of each were sent. */
+  readonly endless: Map<string, number>;
   /** Paths that answer an error so many times. */
   readonly broken: Map<string, number>;
   readonly requests: { readonly path: string; readonly range: string | undefined }[];
@@ -71,6 +73,7 @@ export class MainNode {
     this.#managerStreams = parts.managerStreams[Symbol.asyncIterator]();
     ({
       files: this.files,
+      endless: this.endless,
       broken: this.broken,
       requests: this.requests,
       networkCalls: this.networkCalls,
@@ -142,6 +145,7 @@ function makeParts() {
     nodeStreams: new Mailbox<NodeStream>(100),
     managerStreams: new Mailbox<ManagerStream>(100),
     files: new Map<string, Buffer>(),
+    endless: new Map<string, number>(),
     broken: new Map<string, number>(),
     requests: [] as { path: string; range: string | undefined }[],
     networkCalls: [] as network.SyncNetworkStateRequest[],
@@ -158,6 +162,17 @@ function answerFile(
   response: Response,
 ): void {
   parts.requests.push({ path, range });
+  if (parts.endless.has(path)) {
+    const piece = Buffer.alloc(64 * 1024);
+    const more = () => {
+      if (response.destroyed) return;
+      parts.endless.set(path, parts.endless.get(path)! + piece.length);
+      if (response.write(piece)) setImmediate(more);
+      else response.once('drain', more);
+    };
+    more();
+    return;
+  }
   const file = parts.files.get(path);
   const left = parts.broken.get(path) ?? 0;
   if (!file) {
@@ -192,6 +207,8 @@ export class ScriptedPeer {
   readonly multiplexer: Multiplexer;
   /** The proxy's end. */
   readonly proxy: Multiplexer;
+  /** What the peer writes to, for bytes that no multiplexer would send. */
+  readonly raw: Duplex;
   readonly serving: Promise<void>;
   readonly #tls: TestTls;
   readonly #ended = new AbortController();
@@ -203,6 +220,7 @@ export class ScriptedPeer {
     const { main, tls, isProvisioned = true, clock = hurried, fileServerUrl = '' } = options;
     this.#tls = tls;
     const [one, other] = duplexPair();
+    this.raw = other;
     const common = { ports: proxyPorts(PORTS, isProvisioned), clock, logger: silentLogger };
     this.proxy = new Multiplexer({ ...common, stream: one, side: 'server' });
     this.multiplexer = new Multiplexer({ ...common, stream: other, side: 'client' });

@@ -1,9 +1,9 @@
 /** What the proxy remembers of a service manager's stream, so that a CM that comes back learns it all (spec/decisions.md 3.1). */
-import { create } from '@bufbuild/protobuf';
+import { create, toBinary } from '@bufbuild/protobuf';
 import { sm } from '../../api/contracts.ts';
 import { readIdentMessage } from '../../api/index.ts';
 import { instanceKey } from '../../core/index.ts';
-import { MAX_WAITING_REPORTS } from '../numbers.ts';
+import { MAX_WAITING_REPORT_BYTES, MAX_WAITING_REPORTS } from '../numbers.ts';
 import type { PeerIdentity } from './peer-identity.ts';
 import type { StreamMemory } from './stream-relay.ts';
 
@@ -12,7 +12,8 @@ export class ServiceManagerMemory implements StreamMemory<sm.SMOutgoingMessages>
   #info: sm.SMOutgoingMessages | undefined;
   #statuses: readonly sm.InstanceStatus[] | undefined;
   /** Alerts and parts of logs, oldest first. */
-  #reports: sm.SMOutgoingMessages[] = [];
+  #reports: { readonly message: sm.SMOutgoingMessages; readonly sizeBytes: number }[] = [];
+  #reportBytes = 0;
 
   constructor(identity: PeerIdentity) {
     this.#identity = identity;
@@ -34,13 +35,18 @@ export class ServiceManagerMemory implements StreamMemory<sm.SMOutgoingMessages>
   hold(message: sm.SMOutgoingMessages): void {
     const kind = message.SMOutgoingMessage.case;
     if (kind !== 'alert' && kind !== 'log') return;
-    this.#reports.push(message);
-    if (this.#reports.length > MAX_WAITING_REPORTS) this.#reports.shift();
+    const { length: sizeBytes } = toBinary(sm.SMOutgoingMessagesSchema, message);
+    this.#reports.push({ message, sizeBytes });
+    this.#reportBytes += sizeBytes;
+    while (this.#reports.length > MAX_WAITING_REPORTS || this.#reportBytes > MAX_WAITING_REPORT_BYTES) {
+      this.#reportBytes -= this.#reports.shift()!.sizeBytes;
+    }
   }
 
   replay(): sm.SMOutgoingMessages[] {
-    const reports = this.#reports;
+    const reports = this.#reports.map(({ message }) => message);
     this.#reports = [];
+    this.#reportBytes = 0;
     const statuses = this.#statuses && {
       case: 'nodeInstancesStatus' as const,
       value: create(sm.NodeInstancesStatusSchema, { instances: [...this.#statuses] }),

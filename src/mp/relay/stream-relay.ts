@@ -38,12 +38,14 @@ export async function relayStream<Out, In>(options: StreamRelayOptions<Out, In>)
   const relay = new Relay(options);
   const onClosed = () => introduced.resolve();
   channel.closed.addEventListener('abort', onClosed, { once: true });
+  // It may be over before anybody looks at it.
+  if (channel.closed.aborted) onClosed();
   const streaming = introduced.promise.then(() => relay.stream());
   try {
     for await (const body of channel.messages()) {
       for (const message of fromPeer(body)) {
         memory.note(message);
-        await relay.pass(message);
+        await relay.pass(message, body.length);
         introduced.resolve();
       }
     }
@@ -63,8 +65,8 @@ class Relay<Out, In> {
     this.#options = options;
   }
 
-  async pass(message: Out): Promise<void> {
-    if (this.#outbox) await this.#outbox.put(message);
+  async pass(message: Out, sizeBytes: number): Promise<void> {
+    if (this.#outbox) await this.#outbox.put(message, sizeBytes);
     else this.#options.memory.hold(message);
   }
 
@@ -86,7 +88,8 @@ class Relay<Out, In> {
     try {
       const grpc = await target.channel();
       const outbox = new Outbox<Out>();
-      for (const message of memory.replay()) void outbox.put(message);
+      // Bounded by the memory, and not by the box.
+      for (const message of memory.replay()) void outbox.put(message, 0);
       this.#outbox = outbox;
       for await (const message of open(grpc, outbox, signal)) {
         worked = true;

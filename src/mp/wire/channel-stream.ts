@@ -14,9 +14,10 @@ export interface ChannelCarrier {
 /** Ends when the peer's connection ends, when the peer begins the channel anew, or when either side destroys it. */
 export class ChannelStream extends Duplex {
   readonly port: number;
-  /** Set once the TLS session inside is up: from then on a new hello of the client is a new session. */
-  established = false;
-  /** Set once the other side has answered on this channel, and not on an earlier one of the same port. */
+  /**
+   * At the peer: the other side has answered on this channel, and not on an earlier one of the same port. At the proxy: the
+   * hello of the peer was accepted, so that another one is a new session.
+   */
   begun = false;
   readonly #carrier: ChannelCarrier;
 

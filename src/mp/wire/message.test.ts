@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { AosError } from '../../core/index.ts';
 import { encodeMessage, MessageReader } from './message.ts';
-import { isApplicationData, isClientHello, splitRecords } from './tls-records.ts';
+import { goesOnFromHello, isApplicationData, isClientHello, splitRecords } from './tls-records.ts';
 
 const pieces = (bytes: Buffer, size: number) =>
   Array.from({ length: Math.ceil(bytes.length / size) }, (_, index) =>
@@ -65,5 +65,15 @@ describe('TLS records', () => {
     expect(isClientHello(Buffer.from([22, 3, 1, 2, 0, 1, 0]))).toBe(true);
     expect(isClientHello(Buffer.from([22, 3, 3, 0, 20, 11, 0]))).toBe(false);
     expect(isApplicationData(Buffer.from([23, 3, 3]))).toBe(true);
+    expect([[], [20, 3, 3, 0, 1, 1], [22, 3, 1, 2, 0, 1, 0]].map((data) => goesOnFromHello(Buffer.from(data)))).toEqual(
+      [...[false, false, false]],
+    );
+    expect(
+      [
+        [23, 3, 3],
+        [22, 3, 3, 0, 20, 16, 0],
+        [21, 3, 3],
+      ].map((data) => goesOnFromHello(Buffer.from(data))),
+    ).toEqual([...[true, true, true]]);
   });
 });

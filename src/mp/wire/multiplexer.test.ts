@@ -184,6 +184,36 @@ describe('secure channels', () => {
     expect(await next(proxy)).toBe('new');
   });
 
+  test('[MP-11] a peer that gave up before the proxy knew of its session gets a new one', async () => {
+    const hello = Buffer.from([22, 3, 1, 0, 4, 1, 0, 0, 0]);
+    const rest = Buffer.from([23, 3, 3, 0, 1, 0]);
+    const sends = (data: Buffer) => pair.client.send(2, data, () => undefined);
+    const channels = pair.server.incoming(2)[Symbol.asyncIterator]();
+    // A second hello at once may be what the server asked for; behind anything else it is another session.
+    for (const data of [hello, hello, rest, hello]) sends(data);
+    const first = (await channels.next()).value as ChannelStream;
+    const second = (await channels.next()).value as ChannelStream;
+    expect([first.destroyed, second.destroyed]).toEqual([true, false]);
+    expect(second.read()).toEqual(hello);
+  });
+
+  test('[MP-11] a peer that begins anew before its last words have left gets a new session', async () => {
+    const identity = { identity: material.peer, ca: material.ca };
+    const served = (async () => {
+      for await (const channel of pair.server.incoming(2)) {
+        const session = acceptTls(channel, { identity: material.proxy, ca: material.ca }, never).catch(() => undefined);
+        const found = await session;
+        if (found) return new MessageChannel(channel, silentLogger, found);
+      }
+      throw new Error('the connection ended');
+    })();
+    await connectTls(pair.client.open(2), identity, never);
+    const stream = pair.client.open(2);
+    const peer = new MessageChannel(stream, silentLogger, await connectTls(stream, identity, never));
+    await peer.send(Buffer.from('new'));
+    expect(await next(await served)).toBe('new');
+  });
+
   test('what is left over of an earlier session begins none', async () => {
     pair.client.send(2, Buffer.from([23, 3, 3, 0, 1, 0]), () => undefined);
     const [proxy, peer] = await secure();

@@ -4,7 +4,7 @@ import { AosError, asAosError, type Clock, type Logger, Mailbox } from '../../co
 import { MAX_BAD_CHECKSUMS_PER_MINUTE, STALL_MS } from '../numbers.ts';
 import { type ChannelCarrier, ChannelStream } from './channel-stream.ts';
 import { FrameReader, frameHeader, MAX_FRAME_DATA_BYTES, type ReadFrame } from './frame.ts';
-import { isApplicationData, isClientHello, splitRecords } from './tls-records.ts';
+import { goesOnFromHello, isApplicationData, isClientHello, splitRecords } from './tls-records.ts';
 
 export interface PortOptions {
   readonly port: number;
@@ -114,6 +114,8 @@ export class Multiplexer implements ChannelCarrier {
     }
     const known = this.#port(port);
     const frames = known.secure ? splitRecords(data, MAX_FRAME_DATA_BYTES) : splitPlain(data);
+    // Its hello was accepted: the peer may give up before it has gone on, and begin anew.
+    if (this.#options.side === 'server' && known.channel && frames.some(isApplicationData)) known.channel.begun = true;
     known.waiting.push({ frames, done });
     this.#pump();
   }
@@ -186,8 +188,12 @@ export class Multiplexer implements ChannelCarrier {
       if (present && !leftOver) present.begun = true;
       return leftOver ? undefined : present;
     }
-    const beginsAnew = port.secure && isClientHello(data) && (present?.established ?? true);
-    if (present && !beginsAnew) return present;
+    const beginsAnew = port.secure && isClientHello(data) && (present === undefined || present.begun);
+    if (present && !beginsAnew) {
+      // The server may ask for another hello; whoever has gone on from there says hello for a new session.
+      if (port.secure && goesOnFromHello(data)) present.begun = true;
+      return present;
+    }
     if (port.secure && !beginsAnew) return undefined;
     present?.destroy(new AosError('canceled', 'the peer began the channel anew'));
     if (port.incoming.size >= MAX_UNTAKEN) return undefined;

@@ -77,7 +77,6 @@ async function settle(
     if (signal.aborted) throw canceledBy(signal);
     begin(resolve, fail);
     const socket = await promise;
-    channel.established = true;
     // Whoever reads or writes hears of the end.
     socket.on('error', () => undefined);
     return socket;

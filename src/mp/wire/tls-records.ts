@@ -1,6 +1,7 @@
 /** What can be seen of TLS without a key: where records begin, and that a peer begins anew (RFC 8446, 5.1). Pure. */
 
 const RECORD_HEADER_BYTES = 5;
+const CHANGE_OF_CIPHER = 20;
 const HANDSHAKE = 22;
 const APPLICATION_DATA = 23;
 const CLIENT_HELLO = 1;
@@ -25,6 +26,11 @@ export function splitRecords(bytes: Buffer, maxBytes: number): Buffer[] {
 /** True for the first bytes of a client that begins a session. */
 export function isClientHello(data: Buffer): boolean {
   return data.length > RECORD_HEADER_BYTES && data[0] === HANDSHAKE && data[1] === 3 && data[5] === CLIENT_HELLO;
+}
+
+/** True for what a client says after its hello was accepted; the server may still ask for another hello, behind 20. */
+export function goesOnFromHello(data: Buffer): boolean {
+  return data.length > 0 && data[0] !== CHANGE_OF_CIPHER && !isClientHello(data);
 }
 
 /** True for bytes that only make sense within a session. */
