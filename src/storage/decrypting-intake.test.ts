@@ -161,6 +161,22 @@ test('[CM-46] a large download is hashed beside its decryption, from its beginni
   }
 });
 
+test('[CM-45] a signature is checked over what came at last, from its first byte', async () => {
+  const plain = randomBytes(1000);
+  const seen: Buffer[][] = [];
+  const beginSignature = () => {
+    const pieces: Buffer[] = [];
+    seen.push(pieces);
+    return { update: (piece: Uint8Array) => void pieces.push(Buffer.from(piece)), verify: () => undefined };
+  };
+  const intake = new DecryptingIntake({ decryptInfo: info(), sizeBytes: 0, beginSignature });
+  await arrive(file, intake, randomBytes(640));
+  await discardDownload(file);
+  await arrive(file, intake, encrypt('cbc', plain, KEY, IV), { pieces: [100] });
+  await finished(intake);
+  expect(Buffer.concat(seen.at(-1)!).equals(plain)).toBe(true);
+});
+
 test('[CM-46] a checksum that does not fit is a mismatch, before anything is said of keys and padding', async () => {
   const encrypted = encrypt('cbc', randomBytes(100), KEY, IV);
   const intake = make(info(), hashOf('sha3-256', encrypted));

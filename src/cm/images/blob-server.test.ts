@@ -24,12 +24,14 @@ beforeAll(async () => {
   await writeFile(join(directory, 'blob'), content);
   await writeFile(join(directory, 'large'), large);
   await writeFile(join(directory, 'secret'), 'secret');
+  await writeFile(join(directory, 'stranger'), 'stranger');
   server = await BlobServer.open({
     host: '127.0.0.1',
     port: 0,
     blobPath: async (asked) => {
       if (asked === digest) return join(directory, 'blob');
       if (asked === largeDigest) return join(directory, 'large');
+      if (asked === digestOf('stranger')) return join(directory, 'stranger');
       throw new AosError('notFound', 'no such blob');
     },
     isKnown: async (asked) => asked !== digestOf('stranger'),

@@ -39,6 +39,19 @@ describe('fetching', () => {
     expect(statesOf('web')).toEqual(['downloading', 'pending', 'installed']);
   });
 
+  test('[CM-48] layers for a platform that no node has are left out where the unit wants that, at the start and at the end', async () => {
+    images = await open(publisher, { wantsPlatform: ({ architecture }) => architecture === 'arm64' });
+    const [foreign, own] = [
+      publisher.publish('foreign', '1'),
+      publisher.publish('own', '1', { architecture: 'arm64' }),
+    ];
+    await images.download([foreign, own], trust, forever);
+    await images.install([foreign, own], notUsed, forever);
+    expect(images.items().map(({ state }) => state)).toEqual(['installed', 'installed']);
+    expect(publisher.asked).not.toContain(foreign.layers[0]);
+    expect(publisher.asked).toContain(own.layers[0]);
+  });
+
   test('[CM-47] what two items share is fetched once and kept once', async () => {
     const layers = [Buffer.from('shared layer')];
     const items = [publisher.publish('a', '1', { layers }), publisher.publish('b', '1', { layers })];

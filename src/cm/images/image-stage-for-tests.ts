@@ -11,7 +11,7 @@ import type { DownloadReport } from './blob-fetcher.ts';
 import type { BlobSource } from './blob-source.ts';
 import type { ImageManager } from './image-manager.ts';
 import { IMAGE_TABLES } from './item-rows.ts';
-import { openImages } from './open-images.ts';
+import { type ImagesOptions, openImages } from './open-images.ts';
 import { hurriedClock, Publisher } from './publisher-for-tests.ts';
 
 export const GIB = 1024 ** 3;
@@ -30,7 +30,10 @@ export const forever = new AbortController().signal;
 let opened: ImageManager[];
 
 /** Again, as after a restart. */
-export async function open(source: BlobSource = publisher): Promise<ImageManager> {
+export async function open(
+  source: BlobSource = publisher,
+  more: Pick<ImagesOptions, 'wantsPlatform'> = {},
+): Promise<ImageManager> {
   const images = await openImages({
     database,
     installPath: join(directory, 'install'),
@@ -47,6 +50,7 @@ export async function open(source: BlobSource = publisher): Promise<ImageManager
     clock,
     disk,
     downloader: new Downloader({ clock, tries: 2 }),
+    ...more,
   });
   images.subscribe((changed) => told.push(...changed));
   opened.push(images);

@@ -278,6 +278,13 @@ describe('a version whose instances do not become active', () => {
     expect(unit.items).toMatchObject([{ version: '2', state: 'installed' }]);
   });
 
+  test('[P-19] stays when an instance has no place: that says nothing about the version', async () => {
+    await goodThenBroken();
+    unit.isPlaceless = true;
+    await run(desiredStatus({ web: '2' }));
+    expect(unit.instances).toMatchObject([{ version: '2', state: 'failed', nodeId: '' }]);
+  });
+
   test('stays when there is nothing to go back to', async () => {
     unit.updateRules.set('web 2', { rollback: true });
     unit.broken.add('web 2');

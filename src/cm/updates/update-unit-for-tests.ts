@@ -58,6 +58,8 @@ export class Unit {
   readonly updateRules = new Map<string, unknown>();
   gate: UpdateManagerOptions['gate'];
   diskIsFull = false;
+  /** What fails has no node. */
+  isPlaceless = false;
   clock: Clock = systemClock;
   #listeners = new Set<(changed: readonly InstanceStatus[]) => void>();
 
@@ -108,13 +110,19 @@ export class Unit {
       this.instances = requests.map(({ itemId, version }) => {
         const isBroken = this.broken.has(`${itemId} ${version}`);
         const status = instanceStatus(itemId, version, isBroken ? 'failed' : this.launchedAs);
-        return isBroken ? { ...status, error: { aosCode: 7, exitCode: 0, message: 'start probe failed' } } : status;
+        const error = { aosCode: 7, exitCode: 0, message: 'start probe failed' };
+        return isBroken ? { ...status, error, ...(this.isPlaceless && { nodeId: '' }) } : status;
       });
     },
   };
 
   allBecome(state: 'active' | 'failed'): void {
     this.instances = this.instances.map((status) => ({ ...status, state }));
+    this.allChange();
+  }
+
+  /** Something is told of all instances. */
+  allChange(): void {
     for (const listener of this.#listeners) listener(this.instances);
   }
 

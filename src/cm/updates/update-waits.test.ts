@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { AosError, silentLogger, systemClock, type UpdateState } from '../../core/index.ts';
+import { AosError, type Clock, silentLogger, systemClock, type UpdateState } from '../../core/index.ts';
 import type { DesiredStatus } from '../../protocol/index.ts';
 import { openDatabase } from '../../storage/index.ts';
 import { desiredStatus } from './desired-for-tests.ts';
@@ -117,6 +117,42 @@ describe('a disk without room', () => {
     manager.acceptInTime(desiredStatus({ web: '2' }));
     await vi.waitFor(() => expect(unit.fullStatuses).toBe(1));
     expect(unit.calls.at(-2)).toBe('launch web@2');
+  });
+});
+
+describe('instances that start', () => {
+  /** One that ends each pause when the test says so. */
+  let pauseEnds: () => void = () => undefined;
+  const asked: number[] = [];
+  const patience: Clock = {
+    ...systemClock,
+    sleep: (durationMs, signal) =>
+      new Promise((resolve, reject) => {
+        asked.push(durationMs);
+        pauseEnds = resolve;
+        signal.addEventListener('abort', () => reject(new AosError('canceled', 'no more')), { once: true });
+      }),
+  };
+
+  beforeEach(async () => {
+    asked.length = 0;
+    await manager.stop();
+    unit.clock = patience;
+    unit.launchedAs = 'activating';
+    manager = unit.manager(database);
+    manager.start();
+  });
+
+  test('[CM-25] are waited for as long as something changes, at most ten minutes from one change to the next', async () => {
+    manager.accept(desiredStatus({ web: '1' }));
+    await vi.waitFor(() => expect(asked).toEqual([600_000]));
+    unit.allChange();
+    await vi.waitFor(() => expect(asked).toEqual([600_000, 600_000]));
+    pauseEnds();
+    await vi.waitFor(() => expect(unit.fullStatuses).toBe(1));
+    expect(unit.events.at(-1)).toMatchObject({ what: 'ended early, in activating' });
+    expect(unit.calls, 'without its last stage').toEqual(['download web@1', 'launch web@1']);
+    expect(unit.items).toMatchObject([{ state: 'pending' }]);
   });
 });
 
