@@ -50,4 +50,8 @@ test('[P-15] the manual has every command with its options, and nothing that rof
   expect(page).toContain('.SS config check <file...>\njudges files.\n.TP\n\\fB\\-\\-kind <kind>\\fR\nwhat they are');
   expect(page).toContain(".TP\n\\fB1\\fR\n\\&'failed'");
   expect(page).not.toContain('.SS config\n');
+  const both = new Command('tool').addCommand(
+    new Command('update').action(() => undefined).addCommand(new Command('start')),
+  );
+  expect(manPage(both, '1.2.3', {})).toMatch(/^\.SS update( \S+)?$[\s\S]*^\.SS update start$/m);
 });

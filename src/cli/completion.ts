@@ -16,6 +16,10 @@ function allOf(command: Command, words: readonly string[] = []): Described[] {
   return [{ words, command }, ...below.flatMap((one) => allOf(one, [...words, one.name()]))];
 }
 
+/** Whether a command does something itself, and not only leads to others. */
+const doesSomething = (command: Command): boolean =>
+  command.commands.length === 0 || (command as unknown as { readonly _actionHandler: unknown })._actionHandler !== null;
+
 const flagsOf = ({ options }: Command): string[] =>
   [...options.flatMap(({ long, short }) => [long, short]), '--help'].filter(
     (flag) => flag !== undefined && flag !== null,
@@ -113,7 +117,7 @@ export function manPage(program: Command, version: string, exitCodes: Readonly<R
     ...optionLines(program),
     '.SH COMMANDS',
     ...commands
-      .filter(({ command }) => command.commands.length === 0)
+      .filter(({ command }) => doesSomething(command))
       .flatMap(({ words, command }) => [
         `.SS ${roff(`${words.join(' ')} ${command.usage().replace(/^\[options\] ?/, '')}`.trim())}`,
         `${roff(command.description())}.`,

@@ -25,6 +25,7 @@ import { usageCommands } from './commands/usage.ts';
 import { whyCommands } from './commands/why.ts';
 import { Context } from './context.ts';
 import { EXIT, exitCodeOf } from './exit-codes.ts';
+import { plainWords } from './plain-words.ts';
 import { loadProfile, mergeProfile, type Profile } from './profile.ts';
 import { type Stream, Terminal } from './terminal.ts';
 
@@ -64,7 +65,8 @@ export async function aosctl(args: readonly string[], surroundings: Surroundings
       await action(context);
       exitCode = context.exitCode;
     } catch (error) {
-      const { code, message } = asAosError(error);
+      const { code, message: said } = asAosError(error);
+      const message = plainWords(said);
       exitCode = exitCodeOf(error);
       if (json) output.line(JSON.stringify({ error: { code, message } }));
       output.note(`aosctl: ${message}`);

@@ -172,10 +172,12 @@ function token({ name, library, pinFile, state, detail }: TokenFact): Finding {
   }
 }
 
-function config({ path, problem }: Facts['configs'][number]): Finding {
-  return problem === undefined
-    ? ok(`configuration ${path}`, 'can be read')
-    : fault(`configuration ${path}`, problem, 'mend the file and restart the daemon; "aosctl config check" tells more');
+function config({ path, problem, isDirectory }: Facts['configs'][number]): Finding {
+  const check = `configuration ${path}`;
+  if (problem === undefined) return ok(check, 'can be read');
+  return isDirectory
+    ? fault(check, problem, 'is aoscore installed on this machine? another directory: --config-dir')
+    : fault(check, problem, 'mend the file and restart the daemon; "aosctl config check" tells more');
 }
 
 function place({ what, path, space }: PlaceFact): Finding[] {

@@ -66,6 +66,8 @@ export interface PlaceFact {
 
 export interface ConfigFact {
   readonly path: string;
+  /** Where configurations were looked for: none could be read. */
+  readonly isDirectory?: true;
   /** Why it cannot be used; absent when it can. */
   readonly problem?: string;
 }

@@ -8,6 +8,7 @@ import { asAosError, isObject, parseJson } from '../../core/index.ts';
 import { CHECK_PATH, type CheckQuestion, type CheckReport, type UnitReport } from '../../daemon/index.ts';
 import { checkFile, type Kind, kindOf } from '../check-file.ts';
 import { type Context, LOCAL_DAEMONS, type LocalDaemon } from '../context.ts';
+import { plainWords } from '../plain-words.ts';
 import {
   type CertificateFact,
   type ConfigFact,
@@ -72,7 +73,7 @@ export async function gatherFacts(context: Context, configDir: string): Promise<
     ...(unit.answer && { unit: unit.answer }),
     ...(iam.answer && { iamMode: iam.answer.mode }),
     certificates: iam.answer?.certificates ?? [],
-    configs: documents.map(({ path, problem }) => ({ path, ...(problem !== undefined && { problem }) })),
+    configs: documents.map(({ value: _, ...fact }) => fact),
     ports: await lookAtPorts(
       documents.flatMap(({ path, value = {} }) => portsOf(path, value)),
       (daemon) => daemons.some(({ name, state }) => name === daemon && state === 'answers') && !waits(daemon, unit),
@@ -145,11 +146,17 @@ async function readConfigs(directory: string, context: Context): Promise<ConfigD
       /(cm|sm|iam|communication|service|manager)\w*\.cfg$/.test(name),
     );
   } catch (error) {
-    return [{ path: directory, problem: asAosError(error).message }];
+    return [{ path: directory, isDirectory: true, problem: problemOf(directory, error) }];
   }
-  if (names.length === 0) return [{ path: directory, problem: 'no configuration of a daemon is there' }];
+  if (names.length === 0) {
+    return [{ path: directory, isDirectory: true, problem: 'no configuration of a daemon is there' }];
+  }
   return Promise.all(names.sort().map((name) => readConfig(join(directory, name), context)));
 }
+
+/** Without the path, which the finding names. */
+const problemOf = (path: string, error: unknown): string =>
+  plainWords(asAosError(error, path).message).slice(`${path}: `.length);
 
 async function readConfig(path: string, context: Context): Promise<ConfigDocument> {
   try {
@@ -160,7 +167,7 @@ async function readConfig(path: string, context: Context): Promise<ConfigDocumen
     const value = parseJson(text, path);
     return isObject(value) ? { path, value } : { path };
   } catch (error) {
-    return { path, problem: asAosError(error).message };
+    return { path, problem: problemOf(path, error) };
   }
 }
 
