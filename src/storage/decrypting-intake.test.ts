@@ -177,6 +177,19 @@ test('[CM-45] a signature is checked over what came at last, from its first byte
   expect(Buffer.concat(seen.at(-1)!).equals(plain)).toBe(true);
 });
 
+test.each([
+  ['more than a block', Buffer.alloc(16, 17)],
+  ['nothing', Buffer.alloc(16, 0)],
+  ['three bytes that are not three', Buffer.concat([Buffer.alloc(15, 1), Buffer.from([3])])],
+])('[CM-44] an end that says that %s is padding is refused: the key does not fit', async (_, block) => {
+  const cipher = createCipheriv('aes-256-cbc', KEY, IV).setAutoPadding(false);
+  const encrypted = Buffer.concat([cipher.update(Buffer.concat([randomBytes(32), block])), cipher.final()]);
+  await expect(decrypted(encrypted, info())).rejects.toMatchObject({
+    code: 'invalidChecksum',
+    message: expect.stringContaining('padding is wrong'),
+  });
+});
+
 test('[CM-46] a checksum that does not fit is a mismatch, before anything is said of keys and padding', async () => {
   const encrypted = encrypt('cbc', randomBytes(100), KEY, IV);
   const intake = make(info(), hashOf('sha3-256', encrypted));

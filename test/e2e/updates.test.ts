@@ -23,7 +23,8 @@ const json = async <T>(...args: string[]) => JSON.parse(await world.must('--json
 const told = ({ reasons }: WhyReport) => reasons.map(({ what, because }) => `${what}: ${because ?? ''}`).join('\n');
 
 beforeAll(async () => {
-  world = await World.create();
+  // What a restarted CM learns of its nodes reaches the cloud without the pause of a device.
+  world = await World.create({ unit: { config: { cm: { unitStatusSendTimeout: '100ms' } } } });
   await world.provision();
   await world.publishBusybox(STEADY, '1.0.0');
   await world.deploy(STEADY, '1.0.0');
