@@ -1,5 +1,5 @@
 /** News of units, for those who follow them. */
-import type { Logger } from '../../core/index.ts';
+import { asAosError, type Logger } from '../../core/index.ts';
 
 export type UnitEventKind =
   | 'connected'
@@ -41,10 +41,17 @@ export class UnitEvents {
     this.#logger = logger;
   }
 
+  /** Whoever fails to listen hinders neither the others nor what has happened. */
   publish(systemId: string, event: UnitEventKind, data: Readonly<Record<string, unknown>> = {}): void {
     this.#logger.debug({ systemId, event, ...data }, 'news of a unit');
     const news: UnitEvent = { systemId, at: new Date().toISOString(), event, data };
-    for (const listener of this.#listeners) listener(news);
+    for (const listener of this.#listeners) {
+      try {
+        listener(news);
+      } catch (error) {
+        this.#logger.error({ systemId, event, error: asAosError(error).message }, 'a follower of news failed');
+      }
+    }
   }
 
   /** Answers the function that ends it. */

@@ -6,9 +6,10 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { silentLogger } from '../../core/index.ts';
-import { TestCloud } from '../cloud-for-tests.ts';
+import { eventually, TestCloud } from '../cloud-for-tests.ts';
 import { REGISTRATION_PATH, registrationOf, ScriptedUnit } from '../scripted-unit-for-tests.ts';
 import { GroupCommit } from '../store/group-commit.ts';
+import { UnitEvents } from './events.ts';
 
 const MAX_FRAME_BYTES = 8 * 1024 * 1024;
 
@@ -47,6 +48,20 @@ describe('a hostile unit', () => {
     expect(unit.acks.length).toBeLessThan(flood.length);
     await unit.acked(flood.at(-1)!);
     expect(unit.acks).toEqual(expect.arrayContaining(flood.slice(0, -1)));
+    unit.disconnect();
+  });
+
+  test('that asks and asks, and reads no answer, is cut off', async () => {
+    const unit = await ScriptedUnit.register(cloud);
+    await unit.comeOnline();
+    const instance = { item: { id: 'large' }, subject: { id: 's' }, instance: 0 };
+    await cloud.must('PUT', `${unit.path}/states/large/s/0`, { state: 'x'.repeat(64 * 1024) });
+    unit.hang();
+    for (let asked = 0; asked < 900; asked += 1)
+      unit.send({ messageType: 'stateRequest', ...instance, default: false });
+    const isOnline = async () => (await cloud.must<{ online: boolean }>('GET', unit.path)).online;
+    await eventually(isOnline).toBe(false);
+    await honest.acked(honest.sendStatus({}));
     unit.disconnect();
   });
 
@@ -136,6 +151,17 @@ describe('[P-06] while its database is gone', () => {
     await unit.comeOnline();
     unit.disconnect();
   });
+});
+
+test('a follower of news that fails hinders nobody', () => {
+  const events = new UnitEvents(silentLogger);
+  const heard: string[] = [];
+  events.subscribe(() => {
+    throw new Error('its database is gone');
+  });
+  events.subscribe(({ event }) => heard.push(event));
+  events.publish('unit', 'connected');
+  expect(heard).toEqual(['connected']);
 });
 
 test('while the disk is full nothing is acknowledged that is not kept; with room again all goes on', async () => {

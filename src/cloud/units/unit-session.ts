@@ -57,6 +57,8 @@ interface Outstanding {
 }
 
 const MAX_OUTSTANDING = 1000;
+/** A unit that has so much to read and does not read it is cut off: what waits is sent again when it comes. */
+const MAX_UNREAD_BYTES = 32 * 1024 * 1024;
 /** A unit that was never heard within this many ping intervals is gone (spec/decisions.md C-12). */
 const SILENT_INTERVALS = 2.5;
 
@@ -282,9 +284,13 @@ export class UnitSession {
     if (this.#closed || !this.#passes()) return;
     const isLast = this.#messagesLeft === 0;
     // One binary frame, whole and not compressed: 9.1 takes nothing else (spec/cloud-protocol.md 3.2).
-    this.#options.socket.send(frame, { binary: true, compress: false, fin: true }, () => {
+    const { socket, logger } = this.#options;
+    socket.send(frame, { binary: true, compress: false, fin: true }, () => {
       if (isLast) this.cut();
     });
+    if (socket.bufferedAmount <= MAX_UNREAD_BYTES) return;
+    logger.warn({ bytes: socket.bufferedAmount }, 'a unit does not read what it is sent; its link is cut');
+    this.cut();
   }
 
   /** Whether one more message may pass, which it does then. */
