@@ -2,11 +2,13 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { ControlServer, type UnitReport, type WhyReport } from '../daemon/index.ts';
 import { EXIT } from './exit-codes.ts';
 import { aosctl } from './program.ts';
 
+const PATIENCE_MS = 10_000;
+const NO_UPDATE = 'update: none has run yet';
 const NEVER = '1970-01-01T00:00:00.000Z';
 
 let directory: string;
@@ -100,6 +102,32 @@ test('[P-02] [P-07] a command for a daemon that a blank node does not run says s
 
 test('[P-02] [P-03] the update is called by its name once, and why it is as it is told', async () => {
   expect(await said('why', 'update')).toBe('update: none has run yet\n  it waits: drive holds a lock\n');
+});
+
+test('[P-02] [P-03] an update and its reasons are followed with --watch: told again when they have changed', async () => {
+  report = BLANK;
+  const end = new AbortController();
+  let text = '';
+  const stream = {
+    write: (part: string) => {
+      text += part;
+    },
+  };
+  const surroundings = { stdout: stream, stderr: stream, env: {}, signal: end.signal };
+  const socket = ['--socket', join(directory, 'cm.sock')];
+  const ended = ['update', 'why update'].map((words) =>
+    aosctl([...socket, ...words.split(' '), '--watch'], surroundings),
+  );
+  await vi.waitFor(
+    () => expect(text.split('\n').toSorted()).toEqual(expect.arrayContaining(['none', NO_UPDATE])),
+    PATIENCE_MS,
+  );
+  report = { ...BLANK, update: { state: 'downloading', since: '2026-01-02T00:00:00.000Z' } };
+  await vi.waitFor(() => expect(text).toContain('downloading since 2026-01-02'), PATIENCE_MS);
+  end.abort();
+  expect(await Promise.all(ended)).toEqual([EXIT.done, EXIT.done]);
+  // What has not changed is not told again.
+  expect(text.split(NO_UPDATE)).toHaveLength(2);
 });
 
 test('[P-02] a unit that remembers nothing of a thing says so', async () => {

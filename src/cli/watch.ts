@@ -43,21 +43,27 @@ class Page implements Output {
   }
 }
 
+/** What commander gives an action: the arguments of the command, its options, the command itself. */
+type Given = [...args: string[], options: { readonly watch?: boolean }, command: Command];
+
 /**
- * Gives a command the option `--watch`. `show` asks and prints once. Watched, people see the newest answer on a cleared
+ * Gives a command the option `--watch`. `show` asks and prints once, and has the arguments of the command. Watched, people see the newest answer on a cleared
  * screen, programs one JSON value a line; both only when it has changed.
  */
 export function watchable(
   command: Command,
   run: Run,
-  show: (context: Context) => Promise<void>,
+  show: (context: Context, ...args: string[]) => Promise<void>,
   newsOf: NewsOf = (context) => (context.namesUnit ? unitNews(context) : undefined),
 ): Command {
   return command
     .option('-w, --watch', 'show it again whenever it changes; ends with Ctrl-C')
-    .action((options: { readonly watch?: boolean }) =>
-      run((context) => (options.watch ? watch(context, show, newsOf(context)) : show(context))),
-    );
+    .action((...given: unknown[]) => {
+      const args = (given as Given).slice(0, -2) as string[];
+      const { watch: isWatched } = (given as Given).at(-2) as { readonly watch?: boolean };
+      const showThem = (context: Context) => show(context, ...args);
+      return run((context) => (isWatched ? watch(context, showThem, newsOf(context)) : showThem(context)));
+    });
 }
 
 /** Where a cloud tells of news; undefined: the answer is of a daemon of this node, which is asked now and then. */

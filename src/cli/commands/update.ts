@@ -3,6 +3,7 @@ import type { UnitReport } from '../../daemon/index.ts';
 import type { Context } from '../context.ts';
 import { checkDuration } from '../options.ts';
 import { printResult, sinceOf } from '../output.ts';
+import { watchable } from '../watch.ts';
 
 type Run = (action: (context: Context) => Promise<void>) => Promise<void>;
 type Lock = NonNullable<UnitReport['update']['locks']>[number];
@@ -10,21 +11,17 @@ type Lock = NonNullable<UnitReport['update']['locks']>[number];
 const lockLine = ({ owner, reason, until }: Lock): string => `${owner} holds updates up until ${until}: ${reason}`;
 
 export function updateCommands(program: Command, run: Run): void {
-  const update = program
-    .command('update')
-    .description('the running update of this machine, and who holds it up')
-    .action(() =>
-      run(async (context) => {
-        context.mustBeHere();
-        const { output, askLocal } = context;
-        const report = (await askLocal<UnitReport>('/status')).update;
-        printResult(output, report, [
-          `${report.state}${sinceOf(report.since)}`,
-          ...(report.waitsFor === undefined ? [] : [`waits: ${report.waitsFor}`]),
-          ...(report.locks ?? []).map(lockLine),
-        ]);
-      }),
-    );
+  const update = program.command('update').description('the running update of this machine, and who holds it up');
+  watchable(update, run, async (context) => {
+    context.mustBeHere();
+    const { output, askLocal } = context;
+    const report = (await askLocal<UnitReport>('/status')).update;
+    printResult(output, report, [
+      `${report.state}${sinceOf(report.since)}`,
+      ...(report.waitsFor === undefined ? [] : [`waits: ${report.waitsFor}`]),
+      ...(report.locks ?? []).map(lockLine),
+    ]);
+  });
 
   update
     .command('start')

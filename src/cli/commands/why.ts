@@ -4,6 +4,7 @@ import { asAosError, isAosError, parseJson } from '../../core/index.ts';
 import type { PlannedInstance, PlanReport, WhyReport } from '../../daemon/index.ts';
 import type { Context } from '../context.ts';
 import { nameOf, printResult } from '../output.ts';
+import { watchable } from '../watch.ts';
 
 type Run = (action: (context: Context) => Promise<void>) => Promise<void>;
 
@@ -59,16 +60,14 @@ async function planOf(file: string | undefined, context: Context): Promise<PlanR
 }
 
 export function whyCommands(program: Command, run: Run): void {
-  program
+  const why = program
     .command('why <name>')
-    .description('why it is as it is: an instance (item/subject/index), an item, a node, or "update"')
-    .action((name: string) =>
-      run(async (context) => {
-        context.mustBeHere();
-        const report = await context.askLocal<WhyReport>('/why', { name });
-        printResult(context.output, report, whyLines(report));
-      }),
-    );
+    .description('why it is as it is: an instance (item/subject/index), an item, a node, or "update"');
+  watchable(why, run, async (context, name) => {
+    context.mustBeHere();
+    const report = await context.askLocal<WhyReport>('/why', { name });
+    printResult(context.output, report, whyLines(report));
+  });
 
   program
     .command('plan [desired]')
