@@ -9,6 +9,7 @@ import { RENEW_MS, TRANSPORT_RETRY_MS } from './numbers.ts';
 import { type Credential, GrpcTarget } from './relay/grpc-target.ts';
 import { type PortNumbers, proxyPorts, type SecureParts, servePeer } from './relay/serve-peer.ts';
 import { openTransport } from './transport/open-transport.ts';
+import { isEverywhere } from './transport/tcp.ts';
 import { Link } from './wire/index.ts';
 
 /** Of a certificate that may stand for a server. */
@@ -68,6 +69,11 @@ export async function openProxy(config: MpConfig, provisioning: boolean, clock: 
   if (credentials && secure) followCertificates(config, credentials, secure, link, life);
   link.start();
   logger.info({ listen: transport.address }, 'waiting for the peer');
+  if (!config.transport.helper && isEverywhere(config.transport.listen)) {
+    const text =
+      'whoever reaches this host by any network may be the peer; give "transport.listen" the address of its link';
+    logger.warn({ listen: config.transport.listen }, text);
+  }
   if (config.controlSocket !== undefined) {
     const status = () => ({
       mode: provisioning ? 'provisioning' : 'normal',

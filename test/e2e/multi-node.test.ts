@@ -16,6 +16,7 @@ import { ProxyHost } from '../../devenv/proxy-host.ts';
 import { SecondNode } from '../../devenv/second-node.ts';
 import { nodesOf } from '../../src/cli/cloud-views.ts';
 import { askControl, type NodeReport } from '../../src/daemon/index.ts';
+import type { IamStatus } from '../../src/iam/servers/status.ts';
 import { FirmwareHost } from '../component/firmware-host.ts';
 import { SettableClock } from '../component/settable-clock.ts';
 import { busyboxLayer, noise, writeFirmware } from './image.ts';
@@ -150,7 +151,7 @@ afterAll(async () => {
 
 describe('a unit of three nodes', () => {
   test(
-    '[MP-01] [MP-03] [MP-06] [IAM-21] [IAM-22] [IAM-23] blank nodes are provisioned with the main node, one of them through the proxy alone',
+    '[MP-01] [MP-03] [MP-06] [X-09] [IAM-21] [IAM-22] [IAM-23] blank nodes are provisioned with the main node, one of them through the proxy alone',
     async () => {
       expect(await host.report()).toMatchObject({ mode: 'provisioning', transport: { state: 'connected' } });
       await world.must('provision', world.unit.provisioningAddress, '--nodes', '3', '--retry-delay', '1');
@@ -342,17 +343,35 @@ describe('a link that breaks', () => {
 });
 
 describe('certificates', () => {
+  /** Serial numbers of those in use, by node and type. */
+  async function serials(): Promise<Record<string, string>> {
+    const layouts = { main: world.unit.layout, second: second.layout, proxied: proxied.layout };
+    const found: Record<string, string> = {};
+    for (const [nodeId, { sockets }] of Object.entries(layouts)) {
+      const { certificates } = await askControl<Pick<IamStatus, 'certificates'>>(sockets.iam, '/status');
+      for (const { type, serial, current } of certificates) {
+        if (current && ['iam', 'sm'].includes(type)) found[`${nodeId} ${type}`] = serial;
+      }
+    }
+    return found;
+  }
+
   test(
-    '[MP-12] [IAM-23] certificates of all nodes are renewed, and the channels come back with the new ones',
+    '[MP-12] [IAM-23] [R-09] certificates of all nodes are renewed with nothing restarted, and the channels come back with the new ones',
     async () => {
-      const token = () => readFile(join(proxied.layout.logs, 'aos-mp.log'), 'utf8');
-      const before = await token();
+      const log = () => readFile(join(proxied.layout.logs, 'aos-mp.log'), 'utf8');
+      const before = { log: await log(), serials: await serials(), processes: await processes() };
+      expect(Object.keys(before.serials)).toHaveLength(6);
       await world.untilCloud('the unit is online', (unit) => unit.online);
       await world.rest.send('POST', `/api/units/${world.systemId}/certificates/renew`, { types: ['iam', 'sm'] });
-      await world.until('the peer renewed its channels', token, (text) =>
-        /was renewed/.test(text.slice(before.length)),
+      await world.until('each of the six is another one', serials, (found) =>
+        Object.entries(before.serials).every(([name, serial]) => found[name] !== undefined && found[name] !== serial),
+      );
+      await world.until('the peer renewed its channels', log, (text) =>
+        /was renewed/.test(text.slice(before.log.length)),
       );
       await untilNode('proxied', 'back', (node) => node.connected);
+      expect(await processes()).toEqual(before.processes);
       await publish('after-renewal', '1.0.0', 'proxied-runtime');
       await world.deploy('after-renewal', '1.0.0');
       await untilRuns(proxied, 'after-renewal');

@@ -58,8 +58,8 @@ export class FileDoor {
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const gone = new AbortController();
     response.once('close', () => gone.abort(new AosError('canceled', 'the reader went away')));
-    const digest = decodeURIComponent((request.url ?? '').slice(PATH.length));
-    if (request.method !== 'GET' || !request.url?.startsWith(PATH) || !this.#digests.has(digest)) {
+    const digest = digestIn(request.url ?? '');
+    if (request.method !== 'GET' || digest === undefined || !this.#digests.has(digest)) {
       response.writeHead(404).end();
       return;
     }
@@ -94,6 +94,17 @@ export class FileDoor {
         await clock.sleep(RETRY_MS, signal);
       }
     }
+  }
+}
+
+/** Undefined for an address that none was ever offered under. */
+function digestIn(url: string): string | undefined {
+  if (!url.startsWith(PATH)) return undefined;
+  try {
+    return decodeURIComponent(url.slice(PATH.length));
+  } catch {
+    // No such thing as %zz.
+    return undefined;
   }
 }
 

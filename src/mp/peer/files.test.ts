@@ -96,4 +96,26 @@ describe('files through the proxy', () => {
       await door.stop();
     }
   });
+
+  test('[R-06] whatever address a local program asks for, it is answered, and the next one is served', async () => {
+    main.files.set('/a', Buffer.from('content'));
+    const door = await FileDoor.open({
+      listen: '127.0.0.1:0',
+      addressOf: () => Promise.resolve(`${main.fileUrl}/a`),
+      read: (url, offset, signal) => client.read(url, offset, signal),
+      clock: systemClock,
+      logger: silentLogger,
+    });
+    try {
+      const offered = door.offer('sha256:a');
+      const { origin } = new URL(offered);
+      for (const path of ['/', '/blobs/', '/blobs/%zz', '/blobs/%', '/other/sha256:a', '/blobs/sha256:b']) {
+        expect([path, (await fetch(`${origin}${path}`)).status]).toEqual([path, 404]);
+      }
+      expect((await fetch(offered, { method: 'POST' })).status).toBe(404);
+      expect(await (await fetch(offered)).text()).toBe('content');
+    } finally {
+      await door.stop();
+    }
+  });
 });

@@ -16,9 +16,16 @@ function prepare(socket: Socket): Socket {
   return socket;
 }
 
+/** True for an address that stands for those of all networks of a host. */
+export function isEverywhere(listen: string): boolean {
+  return ['', '0.0.0.0', '::'].includes(parseAddress(listen).host);
+}
+
 /** One peer at a time; a newer connection closes the older one. */
 export class TcpListener implements Transport {
   readonly begins = false;
+  readonly address: string;
+  readonly port: number;
   readonly #server: Server;
   #current: Socket | undefined;
   #arrived: Socket | undefined;
@@ -26,6 +33,9 @@ export class TcpListener implements Transport {
 
   private constructor(server: Server) {
     this.#server = server;
+    const { address, port } = server.address() as AddressInfo;
+    this.port = port;
+    this.address = `${address}:${port}`;
     server.on('connection', (socket) => this.#arrive(socket));
   }
 
@@ -38,15 +48,6 @@ export class TcpListener implements Transport {
       server.listen({ port, host: host || '0.0.0.0', backlog: 1 }, resolve);
     });
     return new TcpListener(server);
-  }
-
-  get port(): number {
-    return (this.#server.address() as AddressInfo).port;
-  }
-
-  get address(): string {
-    const { address, port } = this.#server.address() as AddressInfo;
-    return `${address}:${port}`;
   }
 
   async next(signal: AbortSignal): Promise<Duplex> {

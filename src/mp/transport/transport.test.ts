@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { silentLogger } from '../../core/index.ts';
 import { HelperTransport } from './helper.ts';
-import { TcpConnector, TcpListener } from './tcp.ts';
+import { isEverywhere, TcpConnector, TcpListener } from './tcp.ts';
 import { transportSuite } from './transport.suite.ts';
 
 const signal = new AbortController().signal;
@@ -64,6 +64,20 @@ transportSuite('[MP-02] a helper program on each side, as one for a Xen vchan wo
   count += 1;
   const path = join(directory, `link-${count}`);
   return { proxy: helper('proxy', path), peer: helper('peer', path), close: async () => undefined };
+});
+
+test('[MP-03] an address of all networks is told from that of one', () => {
+  expect(['0.0.0.0:30001', ':30001', '[::]:30001'].map(isEverywhere)).toEqual([true, true, true]);
+  expect(['10.0.0.100:30001', 'link:30001', '[fd00::1]:30001'].map(isEverywhere)).toEqual([false, false, false]);
+});
+
+test('[MP-03] a port that is taken, and a proxy that is not there, are named', async () => {
+  const first = await TcpListener.open('127.0.0.1:0');
+  await expect(TcpListener.open(first.address)).rejects.toThrow(`cannot listen on ${first.address}`);
+  await first.close();
+  await expect(new TcpConnector(first.address).next(signal)).rejects.toThrow(
+    `no connection to the proxy at ${first.address}`,
+  );
 });
 
 describe('a helper that is no good', () => {
