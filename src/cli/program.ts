@@ -118,6 +118,7 @@ export function commandsOf(
     .option('--unit <systemId>', 'the unit that is meant')
     .option('--because <text>', 'why something is changed, for the audit of the cloud')
     .option('--socket <path>', 'control socket of the local CM (default: $AOS_CM_SOCKET, /run/aos/cm.sock)');
+  program.addHelpText('after', '\naosctl --version tells the version, aosctl man-page the whole manual.');
   program.commandsGroup('What there is, here or with --unit through the cloud:');
   statusCommands(program, run);
   eventsCommand(program, run);
