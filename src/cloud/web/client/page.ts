@@ -7,6 +7,8 @@
 const RENEW_AFTER_MS = 400;
 /** A page that takes long is renewed less often: news of a large fleet never end. */
 const RENEW_PAUSE_FACTOR = 10;
+/** Before a stream of news that was refused is asked for again. */
+const LISTEN_AGAIN_MS = 3000;
 const SHOW_MS = 6000;
 /** News that change nothing that is shown. */
 const DULL: ReadonlySet<string> = new Set(['acknowledged']);
@@ -94,6 +96,8 @@ async function renew(): Promise<void> {
       const begin = performance.now();
       const response = await fetch(location.href);
       if (response.redirected) location.assign(response.url);
+      // What stands is worth more than the news that there is none now.
+      if (response.status >= 500) break;
       const page = new DOMParser().parseFromString(await response.text(), 'text/html');
       const wanted = page.querySelector('#main');
       if (wanted) overlay(main, wanted);
@@ -121,13 +125,14 @@ function renewSoon(): void {
 }
 
 let news: EventSource | undefined;
+let wasLost = false;
 
 function listen(): void {
   const { live } = main.dataset;
   if (live === undefined || news) return;
   const state = document.querySelector<HTMLElement>('#link');
-  news = new EventSource(live === '*' ? '/api/events' : `/api/units/${encodeURIComponent(live)}/events`);
-  let wasLost = false;
+  const source = new EventSource(live === '*' ? '/api/events' : `/api/units/${encodeURIComponent(live)}/events`);
+  news = source;
   news.onopen = () => {
     state?.toggleAttribute('hidden', true);
     if (wasLost) renewSoon();
@@ -135,11 +140,21 @@ function listen(): void {
   };
   news.onerror = () => {
     wasLost = true;
+    // A browser that is refused does not ask again by itself.
+    if (source.readyState === EventSource.CLOSED) setTimeout(() => listenAgain(source), LISTEN_AGAIN_MS);
     if (!state) return;
     state.textContent = 'no connection to the cloud';
     state.hidden = false;
   };
   for (const kind of KINDS) if (!DULL.has(kind)) news.addEventListener(kind, renewSoon);
+}
+
+function listenAgain(refused: EventSource): void {
+  if (news !== refused) return;
+  news = undefined;
+  listen();
+  // A session that has ended leads to the way in.
+  renewSoon();
 }
 
 /** A page that nobody sees holds no connection. */

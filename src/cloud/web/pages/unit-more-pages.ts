@@ -5,6 +5,7 @@ import type { HistoryStore } from '../../store/history.ts';
 import type { LogRequestRow } from '../../store/log-parts.ts';
 import type { Sample } from '../../store/samples.ts';
 import { chart, type Line, type Mark } from '../chart.ts';
+import { eventText, eventWords } from '../event-words.ts';
 import { type Html, html, path } from '../html.ts';
 import { call, may, type Page, table } from '../layout.ts';
 import { badge, bytes, moment, shorten } from '../words.ts';
@@ -43,17 +44,6 @@ export interface Usage {
 /** CPU is measured in DMIPS, all else in bytes. */
 const amount = (parameter: unknown, value: unknown): string =>
   typeof value !== 'number' ? '' : parameter === 'cpu' ? `${Math.round(value)} DMIPS` : bytes(value);
-
-/** Members of events that only programs need. */
-const UNSAID: ReadonlySet<string> = new Set(['correlationId', 'txn']);
-
-/** What an event is about, in words. */
-export function eventText(data: Readonly<Record<string, unknown>>): string {
-  return Object.entries(data)
-    .filter(([name, value]) => !UNSAID.has(name) && value !== null && value !== undefined)
-    .map(([name, value]) => `${name} ${typeof value === 'object' ? JSON.stringify(value) : String(value)}`)
-    .join(' · ');
-}
 
 export function alertText({ tag, data }: StoredAlert): string {
   const of = (value: unknown) => (value === undefined ? '' : nameOf(value as { id?: string; codename?: string }));
@@ -148,13 +138,6 @@ export function alertRows(alerts: readonly StoredAlert[], now: Date): Html[] {
   );
 }
 
-const EVENT_WORDS: Readonly<Record<string, string>> = {
-  ...{ connected: 'came online', disconnected: 'went offline', desired: 'was told what is wanted' },
-  ...{ unacknowledged: 'did not acknowledge', refused: 'sent what cannot be read', deployment: 'is to have' },
-  ...{ registered: 'was provisioned', log: 'sent a log', node: 'node', envVars: 'environment', state: 'sent a state' },
-  ...{ conflict: 'has a double', subjects: 'subjects changed', certificates: 'renewed certificates' },
-};
-
 export function eventsPage(
   model: UnitModel,
   alerts: readonly StoredAlert[],
@@ -163,7 +146,7 @@ export function eventsPage(
   const { unit, now } = model;
   const rows = events.map(
     ({ at, event, data }) =>
-      html`<tr><td>${moment(at, now)}</td><td>${EVENT_WORDS[event] ?? event}</td><td>${shorten(eventText(data), 200)}</td></tr>`,
+      html`<tr><td>${moment(at, now)}</td><td>${eventWords(event, data)}</td><td>${shorten(eventText(data), 200)}</td></tr>`,
   );
   return {
     title: `Events of ${unit.systemId}`,
@@ -179,6 +162,12 @@ export interface LogEntry extends LogRequestRow {
   readonly nodes: readonly NodeLog[];
 }
 
+const LOG_KINDS = [
+  ['systemLog', 'of the system'],
+  ['instanceLog', 'of instances'],
+  ['crashLog', 'of crashes'],
+] as const;
+
 /** How much of a log a page shows; the file has all. */
 const SHOWN_CHARACTERS = 50_000;
 
@@ -187,7 +176,7 @@ export function logsPage(model: UnitModel, logs: readonly LogEntry[], shown: Log
   const base = path`/units/${unit.systemId}/logs`;
   const rows = logs.map(
     ({ correlationId, at, request, nodes }) =>
-      html`<tr><td><a href="${base}?show=${correlationId}">${moment(at, now)}</a></td><td>${String(request.logType ?? '')}</td><td>${String(request.itemId ?? 'all')}</td><td>${nodes.length === 0 ? badge('pending') : nodes.map(({ nodeId, status, complete }) => html`${nodeId} ${badge(status === 'error' ? 'failed' : complete ? 'complete' : 'downloading')} `)}</td></tr>`,
+      html`<tr><td><a href="${base}?show=${correlationId}">${moment(at, now)}</a></td><td>${LOG_KINDS.find(([type]) => type === request.logType)?.[1] ?? ''}</td><td>${String(request.itemId ?? 'all')}</td><td>${nodes.length === 0 ? badge('pending') : nodes.map(({ nodeId, status, complete }) => html`${nodeId} ${badge(status === 'error' ? 'failed' : complete ? 'complete' : 'downloading')} `)}</td></tr>`,
   );
   return {
     title: `Logs of ${unit.systemId}`,
@@ -206,7 +195,7 @@ function logForm({ unit }: UnitModel): Html {
   return html`<section class="card"><h2>Ask for a log</h2>${call(
     'POST',
     path`/api/units/${unit.systemId}/logs`,
-    html`<div class="fields"><label>Kind <select name="logType"><option value="systemLog">of the system</option><option value="instanceLog">of instances</option><option value="crashLog">of crashes</option></select></label>
+    html`<div class="fields"><label>Kind <select name="logType">${LOG_KINDS.map(([type, words]) => html`<option value="${type}">${words}</option>`)}</select></label>
 <label>Item <select name="itemId"><option value="">all</option>${items.map((id) => html`<option>${id}</option>`)}</select></label>
 <label>Node <select name="nodeIds" data-as="list"><option value="">all</option>${(unit.nodes ?? []).map(({ identity }) => html`<option>${identity.codename}</option>`)}</select></label>
 <label>From <input type="datetime-local" name="from" data-as="time"></label><label>Till <input type="datetime-local" name="till" data-as="time"></label></div><button class="main">Ask</button>`,
