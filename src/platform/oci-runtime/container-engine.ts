@@ -25,6 +25,8 @@ export interface ContainerEngine {
   remove(id: string, signal: AbortSignal): Promise<void>;
   /** As `remove`, also for a container that is only about to start, whoever asked for it. */
   abandon(id: string, bundleDir: string, signal: AbortSignal): Promise<void>;
+  /** Drops what the runtime remembers of a container that is not there any more, without asking the runtime. */
+  forget(id: string): Promise<void>;
   /** Runs a command in the container and waits for it; ends it when the signal aborts. */
   exec(id: string, command: readonly string[], signal: AbortSignal): Promise<ExecResult>;
   /** The command line that runs a process in the container, for a person; `processFile` holds its OCI description. */

@@ -5,7 +5,7 @@
  * start of the runtime per container. conmon leaves itself in the background before that, so it outlives us.
  */
 import { existsSync, readFileSync } from 'node:fs';
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AosError, asAosError, faultPoint, type Logger, throwIfCanceled } from '../../core/index.ts';
 import type { Cgroups } from '../cgroup/index.ts';
@@ -143,6 +143,10 @@ export class OciEngine implements ContainerEngine {
     throw new AosError('runtime', `${this.name} cannot delete container ${id}: ${runtimeComplaint(output)}`, {
       exitCode,
     });
+  }
+
+  async forget(id: string): Promise<void> {
+    await rm(join(this.#options.stateRoot, id), { recursive: true, force: true });
   }
 
   exec(id: string, command: readonly string[], signal: AbortSignal): Promise<ExecResult> {

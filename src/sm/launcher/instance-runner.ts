@@ -87,6 +87,8 @@ export class InstanceRunner {
         stopped.push(info);
       } catch (error) {
         this.#board.set(info, 'failed', because, asAosError(error, 'cannot stop'));
+        // Nothing of it is left, although its runtime did not do its part: it must not keep its network, nor its successor.
+        if (this.#isGone(info)) stopped.push(info);
       }
     };
     await Promise.all(steps.map(stop));
@@ -97,16 +99,22 @@ export class InstanceRunner {
     await this.attempt('stop networks', () => this.#options.networks.stop(services, signal));
   }
 
+  #isGone(info: InstanceInfo): boolean {
+    return info.ident.type === 'service' && !this.#options.runtimes.get(info.runtimeId)?.holds(instanceId(info.ident));
+  }
+
   async #stopContainer(info: InstanceInfo, signal: AbortSignal): Promise<void> {
     const runtime = this.#options.runtimes.get(info.runtimeId);
     try {
       await runtime?.stop(instanceId(info.ident), signal);
     } catch (error) {
       if (!isAosError(error, 'notFound')) throw error;
+    } finally {
+      const { permissions } = this.#options;
+      if (hasPermissions(this.items.get(instanceKey(info.ident)))) {
+        await this.attempt('withdraw permissions', () => permissions.unregister(info.ident, signal));
+      }
     }
-    const item = this.items.get(instanceKey(info.ident));
-    if (!hasPermissions(item)) return;
-    await this.attempt('withdraw permissions', () => this.#options.permissions.unregister(info.ident, signal));
   }
 
   async startAll(

@@ -205,6 +205,7 @@ export class Host {
           if (!info) throw new AosError('notFound', 'nothing of it is there');
           this.#check('stop', info);
           this.containers.delete(id);
+          this.#check('remove', info);
           this.log.push(`stop ${info.ident.itemId} ${info.version}`);
         }),
       holds: (id) => this.containers.has(id),

@@ -156,6 +156,27 @@ describe('a request of the CM', () => {
     expect(host.rows().all()).toEqual([]);
   });
 
+  test('[SM-19] what its runtime could not remove, and yet is gone, keeps neither network nor secret nor its successor', async () => {
+    const host = new Host();
+    const itemConfig = { permissions: { kuksa: { speed: 'r' } } } as unknown as ItemConfig;
+    host.items.set('a', { itemConfig } as never);
+    const launcher = await started(host);
+    const first = anInstance('a');
+    const id = instanceId(first.ident);
+    await update(launcher, [first]);
+    const heard: string[] = [];
+    launcher.board.onChange(({ status: { state, error } }) => heard.push(`${state} ${error?.message}`));
+    host.failing.set('remove a', new AosError('timeout', 'crun did not end within 10 s'));
+    expect(states(await update(launcher, [anInstance('a', { version: '2.0.0' })]))).toEqual({ a: 'active' });
+    expect(heard[0]).toBe('failed crun did not end within 10 s');
+    expect(host.networksStopped).toEqual([id]);
+
+    expect(states(await update(launcher, [], [first]))).toEqual({});
+    expect(host.networksStopped).toEqual([id, id]);
+    expect(host.secrets.size).toBe(0);
+    expect(host.rows().all()).toEqual([]);
+  });
+
   test('[SM-33] what cannot start fails with its reason and loses its network; the others keep theirs', async () => {
     const host = new Host();
     const heard: string[] = [];

@@ -27,6 +27,7 @@ import type { InstanceParts } from './instance-parts.ts';
 import { launchRecord } from './launch-record.ts';
 import { type Measure, prepareBundle, UNMEASURED } from './prepare-bundle.ts';
 import { ContainerProbes } from './probe-container.ts';
+import { removeContainer } from './remove-container.ts';
 import type {
   AdoptedInstance,
   ContainerRoots,
@@ -193,7 +194,8 @@ export class ContainerRuntime {
     try {
       await instance.stop(signal);
     } finally {
-      if (this.#instances.get(instance.id) === instance) this.#instances.delete(instance.id);
+      // What has left something stays, so that whoever asks again has it tried again.
+      if (!instance.isHeld && this.#instances.get(instance.id) === instance) this.#instances.delete(instance.id);
     }
   }
 
@@ -275,7 +277,10 @@ export class ContainerRuntime {
     const bound = AbortSignal.any([signal, AbortSignal.timeout(LEFTOVER_MS)]);
     try {
       cgroups.kill(cgroupPathOf(bundle.id));
-      await engine.abandon(bundle.id, bundle.dir, bound);
+      const byRuntime = () => engine.abandon(bundle.id, bundle.dir, bound);
+      const complaint = await removeContainer(this.#options, bundle.id, byRuntime);
+      if (complaint)
+        logger.warn({ id: bundle.id, error: complaint.message }, 'a leftover was removed without its runtime');
       await roots.remove(bundle.id, bundle.dir, bound);
       await bundle.remove();
       logger.info({ id: bundle.id }, 'removed a container that no instance of this node claims');

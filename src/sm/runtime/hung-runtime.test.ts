@@ -1,6 +1,6 @@
-/** A container runtime that hangs, before or after it has made the container: the instance fails, and nothing stays. */
+/** A container runtime that hangs, when it makes a container or when it removes one: the instance fails, and nothing stays. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { chmod, rm, writeFile } from 'node:fs/promises';
+import { chmod, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { instanceId } from '../../core/index.ts';
@@ -16,12 +16,14 @@ const at = (name: string) => join(world.directory, name);
 
 beforeEach(async () => {
   world = await RuntimeWorld.closed();
-  const isRun = 'case " $* " in *" run "*) true;; *) false;; esac';
+  const does = (what: string) => `case " $* " in *" ${what} "*) true;; *) false;; esac`;
+  const isRun = does('run');
   await writeFile(
     at('crun'),
     `#!/bin/sh
 if [ -e "${at('hang before')}" ] && ${isRun}; then exec sleep 1000; fi
 if [ -e "${at('hang after')}" ] && ${isRun}; then crun "$@"; exec sleep 1000; fi
+if [ -e "${at('hang at delete')}" ] && ${does('delete')}; then exec sleep 1000; fi
 exec crun "$@"
 `,
   );
@@ -55,13 +57,14 @@ function cgroups(id: string): string[] {
     .filter((path) => existsSync(path));
 }
 
+const inRuntimeAndRecords = () => ['runtime', 'oci'].flatMap((name) => readdirSync(at(name)));
+
 test.each(['hang before', 'hang after'])(
   '[SM-19] [R-06] a runtime that hangs (%s) fails the start in words, leaves nothing, and spares the others',
   async (how) => {
     const steady = await world.start('exec sleep 1000');
     const { pid } = world.runtime.instances()[0]!;
-    const left = () => ['runtime', 'oci'].flatMap((name) => readdirSync(at(name)));
-    const before = left();
+    const before = inRuntimeAndRecords();
 
     const info = world.info();
     const id = instanceId(info.ident);
@@ -72,7 +75,7 @@ test.each(['hang before', 'hang after'])(
     await expect(start()).rejects.toThrow(`did not end within ${COMMAND_TIMEOUT_MS} ms`);
     expect(world.changes.at(-1)).toMatchObject({ state: 'failed', error: { aosCode: 7 } });
     expect(world.runtime.holds(id)).toBe(false);
-    expect(left()).toEqual(before);
+    expect(inRuntimeAndRecords()).toEqual(before);
     await expect.poll(() => processes(id), { timeout: 10_000 }).toEqual([]);
     expect(cgroups(id)).toEqual([]);
     expect(identifyProcess(pid!)).toBeDefined();
@@ -88,3 +91,47 @@ test.each(['hang before', 'hang after'])(
     );
   },
 );
+
+async function expectNothingOf(id: string): Promise<void> {
+  expect(world.runtime.holds(id)).toBe(false);
+  expect(inRuntimeAndRecords()).not.toContain(id);
+  await expect.poll(() => processes(id), { timeout: 10_000 }).toEqual([]);
+  expect(cgroups(id)).toEqual([]);
+}
+
+test('[SM-18] [R-06] a runtime that hangs at the removal fails the stop in words, and nothing of the instance stays', async () => {
+  const steady = await world.start('exec sleep 1000');
+  const { pid } = world.runtime.instances()[0]!;
+  const info = world.info();
+  const start = () => world.runtime.start({ info, item: service('exec sleep 1000'), network: LOOPBACK }, patience());
+  const id = instanceId(info.ident);
+  await start();
+  expect(cgroups(id)).not.toEqual([]);
+
+  await writeFile(at('hang at delete'), '');
+  await expect(world.runtime.stop(id, patience())).rejects.toThrow(`did not end within ${COMMAND_TIMEOUT_MS} ms`);
+  const because = expect.stringContaining('could not be stopped by its runtime');
+  expect(world.changes.at(-1)).toMatchObject({ state: 'failed', because, error: { aosCode: 7 } });
+  await expectNothingOf(id);
+
+  // Nor does what is left of it hinder the next start, or one that fails while the runtime hangs.
+  await start();
+  await writeFile(at('hang after'), '');
+  const other = world.info();
+  const failing = { info: other, item: service('exec sleep 1000'), network: LOOPBACK };
+  await expect(world.runtime.start(failing, patience())).rejects.toThrow('did not end within');
+  await expectNothingOf(instanceId(other.ident));
+  for (const name of ['hang after', 'hang at delete']) await rm(at(name));
+  await world.runtime.stop(id, patience());
+  expect(world.changes.at(-1)).toMatchObject({ state: 'inactive' });
+  expect(identifyProcess(pid!)).toBeDefined();
+  expect(world.runtime.instances().filter(({ state }) => state === 'active')).toMatchObject([{ id: steady }]);
+});
+
+test('[SM-18] [R-06] a runtime that has gone missing fails the stop by its path, and nothing of the instance stays', async () => {
+  const id = await world.start('exec sleep 1000');
+  await rename(at('crun'), at('crun-away'));
+  await expect(world.runtime.stop(id, patience())).rejects.toThrow(at('crun'));
+  await expectNothingOf(id);
+  await rename(at('crun-away'), at('crun'));
+});

@@ -25,12 +25,15 @@ import { askToEnd, waitForEnd } from './end-container.ts';
 import { keepPreviousLog } from './instance-logs.ts';
 import type { InstanceParts } from './instance-parts.ts';
 import { missingInterpreter } from './missing-interpreter.ts';
+import { removeContainer } from './remove-container.ts';
 import type { InstanceChange, LaunchRecord, RunningInstance } from './runtime-model.ts';
 
 /** Bound of everything after the stop timeout (spec/decisions.md 5.4). */
 const AFTER_KILL_MS = 15_000;
 /** By then the turn to be removed has come, also behind a thousand others. */
 const REMOVAL_TURN_MS = 120_000;
+/** Of that, what the runtime may take to remove the container; the rest is for what it holds up. */
+const REMOVAL_MS = 10_000;
 /** How long a killed process may take to be gone before the runtime is asked to see to it. */
 const KILLED_MS = 3_000;
 
@@ -271,7 +274,7 @@ export class SupervisedInstance {
     const facts = { status: end.status, outOfMemory: cgroups.oomKills(cgroupPathOf(this.id)) > 0, ramLimit };
     if (restart === 'never' && end.status === 0) {
       this.#remember(end.status, 'exit code 0', uptimeMs, 'not restarted');
-      await this.#removeContainer();
+      await this.#dropContainer();
       const because = 'it has done its work: exit code 0, and its item asks for no restart';
       this.#change('inactive', because, { milestone: 'completed' });
       return undefined;
@@ -326,37 +329,43 @@ export class SupervisedInstance {
   async #endForGood(error: AosError, because: string, crash?: InstanceChange['crash']): Promise<void> {
     // Also what a runtime that hangs has left behind.
     this.#parts.cgroups.kill(cgroupPathOf(this.id));
-    await this.#removeContainer();
-    try {
-      await this.#giveBack(AbortSignal.timeout(AFTER_KILL_MS));
-    } catch (other) {
-      this.#parts.logger.warn({ id: this.id, error: asAosError(other).message }, 'remains of a failed instance stay');
-    }
+    await this.#dropContainer();
+    await this.#giveBack().catch((other) => this.#warn(other, 'remains of a failed instance stay'));
     this.#isOver = true;
     this.#fail(error, because, crash);
   }
 
-  async #giveBack(bound: AbortSignal): Promise<void> {
-    await this.#parts.roots.remove(this.id, this.bundle.dir, bound);
+  async #giveBack(): Promise<void> {
+    await this.#parts.roots.remove(this.id, this.bundle.dir, AbortSignal.timeout(AFTER_KILL_MS));
     // Only then: what is still mounted must not be emptied.
     await this.#parts.measure('bundle', () => this.bundle.remove());
   }
 
-  /** Gives back the cgroup and the runtime's record. */
-  async #removeContainer(): Promise<void> {
-    try {
-      await this.#parts.engine.remove(this.id, AbortSignal.timeout(AFTER_KILL_MS));
-    } catch (error) {
-      this.#parts.logger.warn({ id: this.id, error: asAosError(error).message }, 'a dead container stays');
-    }
+  /** Gives back the cgroup and the runtime's record; answers what the runtime complained about. Throws when one stays. */
+  async #removeContainer(inTurn = (work: () => Promise<void>) => work()): Promise<AosError | undefined> {
+    const { engine } = this.#parts;
+    const complaint = await removeContainer(this.#parts, this.id, () =>
+      inTurn(() => engine.remove(this.id, AbortSignal.timeout(REMOVAL_MS))),
+    );
+    if (complaint) this.#warn(complaint, 'its runtime did not remove it: cgroup and record were removed without it');
+    return complaint;
+  }
+
+  /** As `#removeContainer`, where nothing can be done about one that stays. */
+  async #dropContainer(): Promise<void> {
+    await this.#removeContainer().catch((error) => this.#warn(error, 'a dead container stays'));
+  }
+
+  #warn(error: unknown, message: string): void {
+    this.#parts.logger.warn({ id: this.id, error: asAosError(error).message }, message);
   }
 
   async #stop(signal: AbortSignal): Promise<void> {
     this.#over.abort(new AosError('canceled', 'it is being stopped'));
     await this.#supervision;
-    const { cgroups, engine, clock, endSlots, measure } = this.#parts;
+    const { cgroups, clock, endSlots, measure } = this.#parts;
     const errors: AosError[] = [];
-    const attempt = async (work: () => Promise<void>) => {
+    const attempt = async (work: () => Promise<unknown>) => {
       try {
         await work();
       } catch (error) {
@@ -364,19 +373,25 @@ export class SupervisedInstance {
       }
     };
     const because = await askToEnd(this.#run, this.#record, clock, signal);
-    const bound = () => AbortSignal.timeout(AFTER_KILL_MS);
     await attempt(async () => {
       cgroups.kill(cgroupPathOf(this.id));
-      await measure('end of the process', () => waitForEnd(this.#run, KILLED_MS, clock, bound()));
+      const bound = AbortSignal.timeout(AFTER_KILL_MS);
+      await measure('end of the process', () => waitForEnd(this.#run, KILLED_MS, clock, bound));
     });
     this.#run?.close();
     // Each removal has its bound from its own turn on: where hundreds stop at once the last ones wait for long.
     const turn = AbortSignal.timeout(REMOVAL_TURN_MS);
-    await attempt(() => endSlots.use(() => engine.remove(this.id, bound()), turn));
-    await attempt(() => this.#giveBack(bound()));
-    const [error] = errors;
+    let complaint: AosError | undefined;
+    await attempt(async () => {
+      complaint = await this.#removeContainer((work) => endSlots.use(work, turn));
+    });
+    await attempt(() => this.#giveBack());
+    this.#isOver = errors.length === 0;
+    const error = errors[0] ?? complaint;
     if (error) {
-      this.#fail(error, `it could not be stopped: ${error.message}`);
+      // What stays is tried again when somebody asks again.
+      this.#stopping = undefined;
+      this.#fail(error, `it could not be stopped${this.#isOver ? ' by its runtime' : ''}: ${error.message}`);
       throw error;
     }
     this.#change('inactive', because);

@@ -1,0 +1,39 @@
+/** The removal of a container, also where its runtime does not do its part. */
+import { setTimeout } from 'node:timers/promises';
+import { type AosError, asAosError } from '../../core/index.ts';
+import type { Cgroups } from '../../platform/cgroup/index.ts';
+import type { ContainerEngine } from '../../platform/oci-runtime/index.ts';
+import { cgroupPathOf } from './build-oci-config.ts';
+
+/** By then what was killed has left its cgroup, unless the kernel holds it. */
+const EMPTY_MS = 3_000;
+const EMPTY_PAUSE_MS = 10;
+
+export interface RemovalParts {
+  readonly engine: ContainerEngine;
+  readonly cgroups: Cgroups;
+}
+
+/**
+ * Has the runtime remove a container. A runtime that hangs, fails or is not there any more must leave nothing either:
+ * then cgroup and record are taken away without it, and its complaint is the answer. Throws when something stays.
+ */
+export async function removeContainer(
+  { engine, cgroups }: RemovalParts,
+  id: string,
+  byRuntime: () => Promise<void>,
+): Promise<AosError | undefined> {
+  try {
+    await byRuntime();
+    return undefined;
+  } catch (error) {
+    const complaint = asAosError(error);
+    const path = cgroupPathOf(id);
+    cgroups.kill(path);
+    const deadline = performance.now() + EMPTY_MS;
+    while (cgroups.processes(path).length > 0 && performance.now() < deadline) await setTimeout(EMPTY_PAUSE_MS);
+    cgroups.remove(path);
+    await engine.forget(id);
+    return complaint;
+  }
+}
