@@ -16,7 +16,7 @@ const canRun = process.getuid?.() === 0 && spawnSync('runc', ['--version']).stat
 const signal = new AbortController().signal;
 
 test.skipIf(!canRun)(
-  '[SM-11] [R-11] inside of a container the layers lie over the node, and nothing can be written',
+  '[SM-11] [SM-30] [R-11] inside of a container the layers lie over the node, its names are there, and nothing can be written',
   async () => {
     const work = await mkdtemp(join(tmpdir(), 'aos-inside-'));
     const source = await BlobSource.create();
@@ -38,10 +38,10 @@ test.skipIf(!canRun)(
         { destination: '/proc', type: 'proc', source: 'proc', options: [] },
         { destination: '/dev', type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'mode=755'] },
       ];
-      const network = { hosts: [], dnsServers: [], hostname: 'inside' };
+      const network = { hosts: [{ ip: '172.17.0.9', name: 'peer' }], dnsServers: ['172.17.0.1'], hostname: 'inside' };
       const root = await roots.prepare({ id, bundleDir, item, mounts, network }, signal);
       const script = [
-        'cat /usr/share/own /etc/hostname',
+        'cat /etc/hosts /etc/resolv.conf /usr/share/own /etc/hostname',
         'ls -d /usr/bin/env /var /root 2>/dev/null',
         'ls /usr/bin/tail',
         '>/x 2>/dev/null || echo read-only root',
@@ -64,7 +64,15 @@ test.skipIf(!canRun)(
       );
       const args = ['--root', join(work, 'state'), 'run', '--bundle', bundleDir, id];
       const output = execFileSync('runc', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
-      expect(output.split('\n')).toEqual(['owninside', '/usr/bin/tail', 'read-only root', 'read-only node', '']);
+      expect(output.split('\n')).toEqual([
+        '172.17.0.9\tpeer',
+        'nameserver 172.17.0.1',
+        'owninside',
+        '/usr/bin/tail',
+        'read-only root',
+        'read-only node',
+        '',
+      ]);
       await roots.remove(id, bundleDir, signal);
       expect(await new HostMounts().listBelow(work)).toEqual([]);
       await store.stop();

@@ -10,6 +10,7 @@ import { Cgroups } from '../../platform/cgroup/index.ts';
 import type { InstanceInfo } from '../model.ts';
 import { NodeResource } from '../resources/index.ts';
 import { cgroupPathOf } from './build-oci-config.ts';
+import { MASKED_PATHS, READONLY_PATHS } from './oci-base.ts';
 import { LOOPBACK, RuntimeWorld, type ServiceOptions, service } from './runtime-for-tests.ts';
 
 const patience = () => AbortSignal.timeout(30_000);
@@ -95,7 +96,8 @@ describe('surroundings', () => {
     const info = world.info();
     const { itemId, subjectId, instance } = info.ident;
     const lines = await outputOf(
-      'env',
+      // As the first process was given it, which a shell would put in an order of its own.
+      'while IFS= read -r -d "" line; do echo "$line"; done < /proc/1/environ',
       {
         config: { resources: [{ name: 'bus' }], permissions: { vis: { '*': 'r' } } },
         image: { env: ['FROM=image', 'AOS_ITEM_ID=mine', 'ONLY_IMAGE=1', 'PATH=/bin', 'LAST=image'] },
@@ -103,21 +105,20 @@ describe('surroundings', () => {
       { ident: info.ident, envVars: [{ name: 'LAST', value: 'override' }] },
       'the secret',
     );
-    expect(lines.filter((line) => !/^(HOME|PWD|SHLVL|_)=/.test(line))).toEqual(
-      [
-        'PATH=/bin',
-        'TERM=xterm',
-        'AOS_ITEM_ID=mine',
-        `AOS_SUBJECT_ID=${subjectId}`,
-        `AOS_INSTANCE_INDEX=${instance}`,
-        `AOS_INSTANCE_ID=${instanceId({ itemId, subjectId, instance })}`,
-        'FROM=resource',
-        'ONLY_IMAGE=1',
-        'LAST=override',
-        'AOS_SECRET=the secret',
-        'ONLY_RESOURCE=1',
-      ].sort((a, b) => lines.indexOf(a) - lines.indexOf(b)),
-    );
+    // The runtime adds a home.
+    expect(lines.filter((line) => !line.startsWith('HOME='))).toEqual([
+      'PATH=/bin',
+      'TERM=xterm',
+      'AOS_ITEM_ID=mine',
+      `AOS_SUBJECT_ID=${subjectId}`,
+      `AOS_INSTANCE_INDEX=${instance}`,
+      `AOS_INSTANCE_ID=${instanceId({ itemId, subjectId, instance })}`,
+      'FROM=resource',
+      'ONLY_IMAGE=1',
+      'LAST=override',
+      'AOS_SECRET=the secret',
+      'ONLY_RESOURCE=1',
+    ]);
   });
 
   test('[SM-29] storage and state are there, belong to the service, and stay', async () => {
@@ -260,6 +261,19 @@ describe('sandbox', () => {
     const [root, bin, ...rest] = await outputOf(script);
     expect([root, bin]).toEqual(['1', '1']);
     expect(rest).not.toContain('0');
+  });
+
+  test('[SM-13] [R-11] every masked path is empty, every protected one is mounted read-only', async () => {
+    // What this kernel does not have is not there to be hidden.
+    const [masked, protectedOnes] = [MASKED_PATHS, READONLY_PATHS].map((paths) => paths.filter(existsSync));
+    const show = masked!.map((path) => `(cat ${path} || ls -A ${path}) 2>/dev/null`).join('; ');
+    const mounts = 'while read a b c d path options rest; do echo "$path $options"; done < /proc/self/mountinfo';
+    const lines = await outputOf(`${show}; ${mounts}`);
+    // Of a masked path nothing was shown: mounts alone were.
+    expect(lines.filter((line) => !/^\/\S* r[ow](,|$)/.test(line))).toEqual([]);
+    const of = (path: string) => lines.findLast((line) => line.startsWith(`${path} `));
+    for (const path of masked!) expect(of(path), path).toBeDefined();
+    for (const path of protectedOnes!) expect(of(path), path).toMatch(/ ro(,|$)/);
   });
 
   test('[R-11] a filter that was compiled once still filters', async () => {
