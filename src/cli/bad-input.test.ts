@@ -75,7 +75,16 @@ const ROWS: Readonly<Record<string, Row>> = {
   items: { args: [], asks: 'cm', orCloud: true },
   instances: { args: [], asks: 'cm', orCloud: true },
   units: { args: [], asks: 'cloud' },
-  events: { args: [], asks: 'cm', orCloud: true, wrong: [number('--tail'), [['--kind', 'story'], KIND]] },
+  events: {
+    args: [],
+    asks: 'cm',
+    orCloud: true,
+    wrong: [
+      number('--tail'),
+      [['--kind', 'story'], KIND],
+      [['--unit', 'car', '--kind', 'item'], /with --unit leave --kind out/],
+    ],
+  },
   logs: {
     args: ['web'],
     asks: 'sm',
@@ -85,6 +94,7 @@ const ROWS: Readonly<Record<string, Row>> = {
       [['--since', 'soon'], /Expected a time such as/],
       [['--since', '5m', '--until', '10m'], /--since .* is later than --until/],
       [['--follow', '--previous'], /--follow goes on: leave --previous/],
+      [['--unit', 'car', '--tail', '5', '-t'], /with --unit leave --tail, --timestamps out/],
     ],
   },
   exec: { args: ['web', 'ls'], asks: 'sm', wrong: [[['--unit', 'car'], /log in there, and leave --unit out/]] },

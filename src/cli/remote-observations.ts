@@ -1,6 +1,7 @@
 /** Alerts, usage and logs of a unit as its cloud has them (`--unit`). */
 import { AosError } from '../core/index.ts';
 import type { Context } from './context.ts';
+import { UNREACHABLE } from './exit-codes.ts';
 import { nextOf } from './follow-unit.ts';
 import { type Columns, formatTable, printRows } from './output.ts';
 import { readable } from './readable.ts';
@@ -25,10 +26,29 @@ const ALERTS: Columns<Alert> = {
   message: ({ data }) => readable(String(data.message ?? `${data.parameter} is at ${data.value}`)),
 };
 
-/** The newest alerts, the oldest of them first. */
-export async function remoteAlerts(context: Context): Promise<void> {
-  const alerts = await context.cloud.get<Alert[]>(`${unitPath(context)}/alerts`);
-  printRows(context.output, alerts.toReversed(), ALERTS);
+/** The newest alerts, the oldest of them first; watched, those that come as well, for programs one a line. */
+export async function remoteAlerts(context: Context, isWatched: boolean): Promise<void> {
+  const { cloud, output, signal } = context;
+  const look = async () => (await cloud.get<Alert[]>(`${unitPath(context)}/alerts`)).toReversed();
+  if (!isWatched) return printRows(output, await look(), ALERTS);
+  // The stream is opened before the first look, so that nothing comes unseen between them.
+  const events = cloud.events(`${unitPath(context)}/events`, signal);
+  let next = nextOf(events);
+  let seen: ReadonlySet<string> | undefined;
+  for (;;) {
+    const alerts = await look();
+    const fresh = alerts.filter((alert) => !seen?.has(JSON.stringify(alert)));
+    if (output.json) for (const alert of fresh) output.line(JSON.stringify(alert));
+    else if (seen === undefined || fresh.length > 0)
+      for (const line of formatTable(fresh, ALERTS, output)) output.line(line);
+    seen = new Set(alerts.map((alert) => JSON.stringify(alert)));
+    let news = await next;
+    while (!news.done && news.value.event !== 'alerts') news = await events.next();
+    if (news.done) break;
+    next = nextOf(events);
+  }
+  if (!signal.aborted)
+    throw new AosError('failed', `${cloud.url} ended the alerts; start the command again`, { fields: UNREACHABLE });
 }
 
 interface Measured {
@@ -94,6 +114,9 @@ export interface RemoteLogOptions {
 export async function remoteLogs(context: Context, options: RemoteLogOptions): Promise<void> {
   const { cloud, signal } = context;
   const [itemId, subjectId, index] = options.instance?.split('/') ?? [];
+  if (index !== undefined && !/^\d+$/.test(index)) {
+    throw new AosError('invalidArgument', `"${options.instance}" is no instance: expected item/subject/index`);
+  }
   const timeUp = AbortSignal.timeout(options.waitMs);
   const done = new AbortController();
   const events = cloud.events(`${unitPath(context)}/events`, AbortSignal.any([timeUp, signal, done.signal]));

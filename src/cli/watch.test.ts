@@ -53,6 +53,27 @@ describe('[P-02] --watch', () => {
     watched.end();
     expect(await watched.ended).toBe(0);
   });
+
+  test('of the alerts of a unit goes on with those to come, each once', async () => {
+    const alert = (message: string) => {
+      const timestamp = `${new Date().toISOString().slice(0, 23)}000Z`;
+      const items = [{ tag: 'systemAlert', timestamp, node: { codename: 'main' }, message }] as const;
+      return unit.acked(unit.send({ messageType: 'alerts', items: [...items] }));
+    };
+    await alert('fan is slow');
+    const watched = start('--json', 'alerts', '--watch');
+    const told = () =>
+      watched
+        .said()
+        .split('\n')
+        .filter(Boolean)
+        .map((line) => (JSON.parse(line) as { data: { message: string } }).data.message);
+    await vi.waitFor(() => expect(told()).toEqual(['fan is slow']), 10_000);
+    await alert('fan has stopped');
+    await vi.waitFor(() => expect(told()).toEqual(['fan is slow', 'fan has stopped']), 10_000);
+    watched.end();
+    expect(await watched.ended).toBe(0);
+  });
 });
 
 test('looking again goes on until the end, and ends at once then', async () => {

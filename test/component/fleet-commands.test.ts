@@ -108,7 +108,9 @@ describe('aosctl and the fleet', { timeout: STORY_MS }, () => {
     const credentials = { cert: await readFile(`${out}.pem`), key: await readFile(`${out}-key.pem`) };
     const me = await fetchHttps(`${cloud.endpoints.restUrl}/api/me`, { ca: cloud.root, agent: false, ...credentials });
     expect(JSON.parse(me.body.toString())).toEqual({ name: 'berta', role: 'fleetOwner', scope: 'north' });
-    expect((await ctl('user', 'certificate', 'berta', '--out', out)).stderr).toMatch(/cannot write .*EEXIST/);
+    expect((await ctl('user', 'certificate', 'berta', '--out', out)).stderr).toMatch(
+      /cannot write .*file already exists/,
+    );
     const url = (await ctl('login')).stdout.trim();
     const enter = () => fetchHttps(url, { ca: cloud.root, agent: false });
     const { status, headers } = await enter();

@@ -29,7 +29,7 @@ export function alertsCommand(program: Command, run: Run): void {
     .option('-w, --watch', 'go on with those to come; ends with Ctrl-C')
     .action((options: { readonly watch?: boolean }) =>
       run(async (context) => {
-        if (context.namesUnit) return remoteAlerts(context);
+        if (context.namesUnit) return remoteAlerts(context, options.watch ?? false);
         let after: number | undefined;
         for await (const _ of untilEnd(context.signal)) {
           const alerts = await context.askDaemon<Alert[]>('sm', '/alerts', after === undefined ? undefined : { after });

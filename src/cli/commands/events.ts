@@ -32,8 +32,17 @@ export function eventsCommand(program: Command, run: Run): void {
     .addOption(new Option('--kind <kind>', 'only about this kind of things').choices(KINDS))
     .option('--about <id>', 'only about this item, instance or node')
     .option('-n, --tail <events>', 'only the newest so many', parseCount, 200)
-    .action((options: EventOptions) =>
-      run((context) => (context.namesUnit ? cloudEvents(context) : localEvents(context, options))),
+    .action((options: EventOptions, command: Command) =>
+      run((context) => {
+        if (!context.namesUnit) return localEvents(context, options);
+        const given = ['kind', 'about', 'tail'].filter((name) => command.getOptionValueSource(name) === 'cli');
+        if (given.length === 0) return cloudEvents(context);
+        const flags = given.map((name) => `--${name}`).join(', ');
+        throw new AosError(
+          'invalidArgument',
+          `a cloud sends all that happens from now on: with --unit leave ${flags} out`,
+        );
+      }),
     );
 }
 

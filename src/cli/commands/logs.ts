@@ -32,6 +32,17 @@ export function parseMoment(text: string, now = new Date()): string {
   return at.toISOString();
 }
 
+/** A cloud asks for what was written, and for all of it. */
+function refuseHere({ follow, tail, previous, timestamps }: LogOptions): void {
+  const given = Object.entries({ follow, tail, previous, timestamps }).filter(([, value]) => value !== undefined);
+  if (given.length === 0) return;
+  const flags = given.map(([name]) => `--${name}`).join(', ');
+  throw new AosError(
+    'invalidArgument',
+    `a cloud sends what was written, once: with --unit leave ${flags} out; --since and --until narrow it`,
+  );
+}
+
 function ago(text: string, now: Date): Date | undefined {
   try {
     return new Date(now.getTime() - parseDuration(text));
@@ -63,6 +74,7 @@ export function logsCommand(program: Command, run: Run): void {
           throw new AosError('invalidArgument', '--follow goes on: leave --previous and --until out');
         }
         if (context.namesUnit) {
+          refuseHere(options);
           const { since, until, wait } = options;
           return remoteLogs(context, { instance, since, until, waitMs: wait * 1000 });
         }
