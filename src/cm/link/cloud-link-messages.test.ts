@@ -299,7 +299,13 @@ describe('what the cloud sends', () => {
     for (const bad of ['{', '{', '[', '{']) session.sendRaw(Buffer.from(bad));
     session.send(overrides, 'good');
     expect(await session.nextAck()).toBe('good');
-    expect(told.filter((what) => what === 'refused a message of the cloud')).toHaveLength(3);
+    const refusals = () => told.filter((what) => what === 'refused a message of the cloud').length;
+    expect(refusals()).toBe(3);
+    session.socket.terminate();
+    const next = await cloud.nextSession();
+    await vi.waitFor(() => expect(told.filter((what) => what === 'connected')).toHaveLength(2));
+    next.sendRaw(Buffer.from('{'));
+    await vi.waitFor(() => expect(refusals()).toBe(4));
   });
 
   test('text frames and fragmented messages are read', async () => {

@@ -277,6 +277,19 @@ test('[CM-98] [CM-100] over the wire: failures are in the answer, success has no
       serviceData: { exposedPorts: ['80'] },
     });
     const { value } = (await next) as { value: api.InstanceNetworkUpdateNotification };
+    // A node that subscribes again is heard on its newest subscription; the end of the older one takes nothing away.
+    const newer = client.subscribeInstanceNetworkUpdates({ nodeId: 'main' }, { signal: abort.signal });
+    const pushed = newer[Symbol.asyncIterator]().next();
+    await expect(updates[Symbol.asyncIterator]().next()).resolves.toMatchObject({ done: true });
+    await client.allocateInstanceNetwork({
+      instance: identMessage(ident('server', 1)),
+      networkId: 'o1',
+      nodeId: 'main',
+      serviceData: { exposedPorts: ['80'] },
+    });
+    const heard = ((await pushed) as { value: typeof value }).value.update.value?.firewallRules;
+    // Until it says what it has, it hears of both.
+    expect(heard?.map(({ dstIp }) => dstIp)).toEqual(['172.17.0.3', '172.17.0.4']);
     expect(value.update.value?.firewallRules[0]).toMatchObject({ dstIp: '172.17.0.3', dstPort: '80', proto: 'tcp' });
 
     // What the node does not name any more is released, and what it names with its rule waits for nothing.

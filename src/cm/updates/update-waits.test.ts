@@ -43,16 +43,21 @@ afterEach(async () => {
 });
 
 describe('a disk without room', () => {
-  /** Sleeps end when the test says so. */
-  let tryAgain: () => void = () => undefined;
+  /** Sleeps end when the test says so, all of them. */
+  const sleepers = new Set<() => void>();
+  const tryAgain = () => {
+    for (const wake of [...sleepers]) wake();
+    sleepers.clear();
+  };
 
   beforeEach(async () => {
+    sleepers.clear();
     await manager.stop();
     unit.clock = {
       ...systemClock,
       sleep: (_, signal) =>
         new Promise((resolve, reject) => {
-          tryAgain = resolve;
+          sleepers.add(resolve);
           signal.addEventListener('abort', () => reject(new AosError('canceled', 'no more')), { once: true });
         }),
     };
