@@ -10,10 +10,11 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { ProxyHost } from '../devenv/proxy-host.ts';
 import { Cgroups } from '../src/platform/cgroup/index.ts';
 import { busyboxLayer, noise, writeImage } from '../test/e2e/image.ts';
 import { type RunningInstance, World } from '../test/e2e/world.ts';
-import { memoryOf } from './memory.ts';
+import { type Memory, memoryOf } from './memory.ts';
 import { formatTable, mb, median, ms, ratio } from './table.ts';
 
 const ROUNDS = 5;
@@ -102,6 +103,11 @@ async function bareTime(instances: readonly RunningInstance[]): Promise<number> 
   }
 }
 
+function sumRow(what: string, memory: readonly Memory[]): string[] {
+  const sum = (of: (one: Memory) => number) => mb(memory.reduce((total, one) => total + of(one), 0));
+  return [what, sum(({ pssBytes }) => pssBytes), sum(({ privateBytes }) => privateBytes)];
+}
+
 async function undeploy(itemId: string): Promise<void> {
   await world.must('undeploy', itemId, '--unit', world.systemId, '--wait', '60');
 }
@@ -162,8 +168,11 @@ try {
     }),
   );
 
+  const proxy = await ProxyHost.start(world.unit);
   await sleep(TIDY_MS);
   const memory = DAEMONS.map((name) => memoryOf(world.unit.supervisor.daemon(name).pid!));
+  const ofProxy = memoryOf(proxy.daemon.pid!);
+  await proxy.stop();
   console.log(
     formatTable({
       title: 'Memory of idle daemons',
@@ -171,11 +180,9 @@ try {
       columns: ['daemon', 'PSS', 'private'],
       rows: [
         ...DAEMONS.map((name, index) => [name, mb(memory[index]!.pssBytes), mb(memory[index]!.privateBytes)]),
-        [
-          'sum (budget: 120 MB)',
-          mb(memory.reduce((sum, { pssBytes }) => sum + pssBytes, 0)),
-          mb(memory.reduce((sum, { privateBytes }) => sum + privateBytes, 0)),
-        ],
+        sumRow('sum (budget: 120 MB)', memory),
+        ['aos-mp, which waits for its peer', mb(ofProxy.pssBytes), mb(ofProxy.privateBytes)],
+        sumRow('sum with aos-mp (budget: 150 MB)', [...memory, ofProxy]),
       ],
     }),
   );
