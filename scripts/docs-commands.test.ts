@@ -106,6 +106,21 @@ describe('each command line in the documents', () => {
     },
   );
 
+  test('every command of aosctl is named on its page', () => {
+    const nowhere = { write: () => undefined };
+    const namesIn = (command: Command, words: readonly string[] = []): string[] =>
+      command.commands.length === 0
+        ? [words.join(' ')]
+        : command.commands.flatMap((one) => namesIn(one, [...words, one.name()]));
+    const page = readFileSync(join(ROOT, 'docs', 'aosctl.md'), 'utf8');
+    // A row names what follows the first command of a family by its own word alone.
+    const quoted = [...page.matchAll(/`([^`]+)`/g)].flatMap(([, words]) => words!.split(/\s+/));
+    const missing = namesIn(commandsOf(async () => undefined, nowhere, nowhere)).filter(
+      (name) => !name.split(' ').every((word) => quoted.includes(word)),
+    );
+    expect(missing).toEqual([]);
+  });
+
   test.each([
     ['status --colour', /unknown option/],
     ['frobnicate', /unknown command/],
