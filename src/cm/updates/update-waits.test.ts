@@ -43,10 +43,10 @@ afterEach(async () => {
 });
 
 describe('a disk without room', () => {
-  /** Sleeps end when the test says so, all of them. */
+  /** Sleeps end when the test says so, the newest first. */
   const sleepers = new Set<() => void>();
   const tryAgain = () => {
-    for (const wake of [...sleepers]) wake();
+    for (const wake of [...sleepers].reverse()) wake();
     sleepers.clear();
   };
 
