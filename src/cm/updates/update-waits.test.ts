@@ -71,7 +71,6 @@ describe('a disk without room', () => {
     unit.diskIsFull = true;
     manager.acceptInTime(desiredStatus({ web: '1' }));
     await vi.waitFor(() => expect(waits()).toMatchObject([{ because: 'not enough space' }]));
-    tryAgain();
     manager.acceptInTime(desiredStatus({ web: '2' }));
     unit.diskIsFull = false;
     tryAgain();
