@@ -148,7 +148,7 @@ async function callTimes(): Promise<{ direct: number; proxied: number }> {
     send: (reply) => pair.proxy.send(toBinary(proxy.ProxyReplySchema, reply)),
   });
   const serving = (async () => {
-    for await (const body of pair.proxy.messages()) calls.take(fromBinary(proxy.ProxyCallSchema, body));
+    for await (const body of pair.proxy.messages()) await calls.take(fromBinary(proxy.ProxyCallSchema, body));
   })();
   const replies = pair.peer.messages();
   let callId = 0n;

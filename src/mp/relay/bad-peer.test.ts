@@ -1,13 +1,24 @@
 /** A proxy whose peer says what makes no sense, or listens to nothing: a reason each time, bounded memory, and it goes on. */
 import { create, toBinary } from '@bufbuild/protobuf';
+import { Code } from '@connectrpc/connect';
 import fc from 'fast-check';
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { sm } from '../../api/contracts.ts';
 import * as proxy from '../../api/gen/aosproxy/v1/aosproxy_pb.js';
-import { AosError } from '../../core/index.ts';
+import { AosError, ERROR_CODES } from '../../core/index.ts';
 import { encodeFrame, encodeMessage, type MessageChannel } from '../wire/index.ts';
 import { makeTestTls, type TestTls } from '../wire/pair-for-tests.ts';
-import { MainNode, nodeInfo, PORTS, ScriptedPeer, sayManager, sayNode, sayProxy, send } from './proxy-for-tests.ts';
+import {
+  MainNode,
+  nodeInfo,
+  PORTS,
+  ScriptedPeer,
+  sayCall,
+  sayManager,
+  sayNode,
+  sayProxy,
+  send,
+} from './proxy-for-tests.ts';
 
 let tls: TestTls;
 let main: MainNode;
@@ -30,6 +41,12 @@ async function stillServes(): Promise<void> {
   await sayProxy(channel, { case: 'clockSyncRequest', value: {} });
   expect((await peer.next(channel, sm.ProxyIncomingMessagesSchema)).ProxyIncomingMessage.case).toBe('clockSync');
 }
+
+const named = async (port: number): Promise<MessageChannel> => {
+  const channel = await peer.secure(port);
+  await sayProxy(channel, { case: 'nodeId', value: 'node' });
+  return channel;
+};
 
 /** Waits until nothing more is taken; answers how much was. */
 async function untilStalled(taken: () => number): Promise<number> {
@@ -146,13 +163,48 @@ test('[MP-11] a connection that ends while its channels wait for their turn is o
   await stillServes();
 });
 
-describe('back pressure', () => {
-  const named = async (port: number): Promise<MessageChannel> => {
-    const channel = await peer.secure(port);
-    await sayProxy(channel, { case: 'nodeId', value: 'node' });
-    return channel;
-  };
+describe('more than there is room for', () => {
+  test('[MP-08] of downloads two run and sixteen wait; one more is refused by itself', async () => {
+    peer = new ScriptedPeer({ main, tls, fileServerUrl: main.fileUrl });
+    main.endless.set('/endless', 0);
+    const files = await named(PORTS.proxySecure);
+    const url = `${main.fileUrl}/endless`;
+    for (let requestId = 1n; requestId <= 19n; requestId += 1n) {
+      await sayProxy(files, { case: 'downloadRequest', value: { url, requestId } });
+    }
+    const next = async () =>
+      (await peer.next(files, sm.ProxyIncomingMessagesSchema)).ProxyIncomingMessage.value as sm.DownloadContent;
+    let content = await next();
+    while (content.state === sm.DownloadState.IN_PROGRESS) content = await next();
+    expect(content).toMatchObject({
+      requestId: 19n,
+      state: sm.DownloadState.FAILED,
+      error: { aosCode: ERROR_CODES.noMemory, message: '16 downloads wait already' },
+    });
+    // The same number again is the same download, from its beginning.
+    await sayProxy(files, { case: 'downloadRequest', value: { url, requestId: 1n } });
+    do content = await next();
+    while (content.requestId !== 2n);
+    expect(content.state).toBe(sm.DownloadState.IN_PROGRESS);
+  });
 
+  test('sixteen calls may be open; one more is refused by itself', async () => {
+    peer = new ScriptedPeer({ main, tls });
+    const manager = await peer.secure(PORTS.cmSecure);
+    await sayManager(manager, { case: 'smInfo', value: { nodeId: 'node' } });
+    await (await main.managerStream()).next();
+    const calls = await peer.secure(PORTS.call);
+    const method = '/servicemanager.v5.NetworkService/SubscribeInstanceNetworkUpdates';
+    for (let callId = 1n; callId <= 17n; callId += 1n) await sayCall(calls, { callId, method });
+    expect(await peer.next(calls, proxy.ProxyReplySchema)).toMatchObject({
+      ...{ callId: 17n, end: true, status: Code.ResourceExhausted, message: '16 calls are open already' },
+    });
+    await sayCall(calls, { callId: 3n, cancel: true });
+    expect(await peer.next(calls, proxy.ProxyReplySchema)).toMatchObject({ callId: 3n, end: true });
+  });
+});
+
+describe('back pressure', () => {
   test('[MP-07] a peer that never reads stops the file server at the other end', async () => {
     peer = new ScriptedPeer({ main, tls, fileServerUrl: main.fileUrl });
     main.endless.set('/endless', 0);
@@ -162,6 +214,20 @@ describe('back pressure', () => {
     const sentBytes = await untilStalled(() => main.endless.get('/endless')!);
     // What sockets and buffers on the way hold.
     expect(sentBytes).toBeLessThan(32 * 1024 * 1024);
+  });
+
+  test('[MP-11] a peer that calls and calls and never listens is listened to no more', async () => {
+    peer = new ScriptedPeer({ main, tls });
+    const calls = await peer.secure(PORTS.call);
+    let sent = 0;
+    const total = 200_000;
+    const sending = (async () => {
+      for (; sent < total; sent += 1) await sayCall(calls, { callId: BigInt(sent), method: 'x'.repeat(2_000) });
+    })().catch(() => undefined);
+    expect(await untilStalled(() => sent)).toBeLessThan(total / 10);
+    // It does not look at the connection either: after 30 s it would close the channel.
+    for (const side of [peer.proxy, peer.multiplexer]) side.close(new AosError('canceled', 'the test is over'));
+    await sending;
   });
 
   test('[MP-11] a CM that never reads stops the peer; it gets all of it, in order, once it reads', async () => {

@@ -43,8 +43,11 @@ export class Calls {
     this.#options = options;
   }
 
-  /** Begins or cancels a call; answers of it are sent when they come. */
-  take(call: proxy.ProxyCall): void {
+  /**
+   * Begins or cancels a call; answers of it are sent when they come. Resolves at once, but for a call too many: when its
+   * refusal has left, so that a peer that does not listen says no more either.
+   */
+  async take(call: proxy.ProxyCall): Promise<void> {
     const open = this.#open.get(call.callId);
     if (call.cancel) {
       open?.abort(new AosError('canceled', 'canceled by the peer'));
@@ -53,6 +56,10 @@ export class Calls {
     if (open) {
       // Two calls of one number could not be told apart; neither is of use any more.
       open.abort(new AosError('canceled', 'its number was used again'));
+      return;
+    }
+    if (this.#open.size >= MAX_OPEN_CALLS) {
+      await this.#refuse(call.callId, Code.ResourceExhausted, `${MAX_OPEN_CALLS} calls are open already`);
       return;
     }
     const abort = new AbortController();
@@ -70,9 +77,6 @@ export class Calls {
     const reply = (fields: Omit<Parameters<typeof create<typeof proxy.ProxyReplySchema>>[1] & object, '$typeName'>) =>
       this.#options.send(create(proxy.ProxyReplySchema, { ...fields, callId } as object));
     try {
-      if (this.#open.size > MAX_OPEN_CALLS) {
-        throw new ConnectError(`${MAX_OPEN_CALLS} calls are open already`, Code.ResourceExhausted);
-      }
       const allowed = ALLOWED.get(method);
       if (!allowed) throw new ConnectError(`${method} is not carried by the proxy`, Code.Unimplemented);
       const request = this.#request(allowed, payload);
@@ -85,9 +89,14 @@ export class Calls {
       await reply({ end: true });
     } catch (error) {
       const { code, rawMessage } = toStatus(error, signal);
-      // A channel that is closed hears nothing any more.
-      await reply({ end: true, status: code, message: rawMessage }).catch(() => undefined);
+      await this.#refuse(callId, code, rawMessage);
     }
+  }
+
+  /** A channel that is closed hears nothing any more. */
+  async #refuse(callId: bigint, status: Code, message: string): Promise<void> {
+    const reply = create(proxy.ProxyReplySchema, { callId, end: true, status, message });
+    await this.#options.send(reply).catch(() => undefined);
   }
 
   /** The request as the CM gets it: in the name of the peer's node and of no other. */

@@ -220,7 +220,7 @@ class PeerConnection {
       () => true,
     );
     try {
-      for await (const body of channel.messages()) for (const call of read(body)) calls.take(call);
+      for await (const body of channel.messages()) for (const call of read(body)) await calls.take(call);
     } finally {
       calls.close();
     }
