@@ -115,8 +115,14 @@ describe('a provisioned node', () => {
     const { serial } = (await node.status()).certificates.find(({ type }) => type === 'online')!;
     const same = await certs.getCert({ type: 'online', issuer: ca.issuerDer, serial: serial.toUpperCase() });
     expect(same.certUrl).toBe(current.certUrl);
-    for (const request of [{ type: 'nothing' }, { type: 'online', serial: 'xyz' }, { type: 'online', serial: '01' }]) {
-      await expect(certs.getCert(request)).rejects.toMatchObject({ code: Code.Internal });
+    const refusals: [object, RegExp][] = [
+      [{ type: 'nothing' }, /certificate type "nothing" is unknown; this node has /],
+      [{ type: 'online', serial: 'xyz' }, /serial number "xyz" is not hexadecimal/],
+      [{ type: 'online', serial: '01' }, /no certificate of this issuer has the serial number 01/],
+    ];
+    for (const [request, words] of refusals) {
+      const message = expect.stringMatching(words);
+      await expect(certs.getCert(request)).rejects.toMatchObject({ code: Code.Internal, message });
     }
   });
 
@@ -125,7 +131,7 @@ describe('a provisioned node', () => {
       node.client(iam.IAMPublicCertService, 'public', { ca: ca.root }).subscribeCertChanged({ type });
     await expect(async () => {
       for await (const _ of followed('nothing')) throw new Error('it told something');
-    }).rejects.toMatchObject({ code: Code.Internal });
+    }).rejects.toMatchObject({ code: Code.Internal, message: expect.stringMatching(/"nothing" is unknown/) });
     const heard: string[] = [];
     const { certificateFollowers: before } = await node.status();
     const end = (async () => {
@@ -174,11 +180,15 @@ describe('a provisioned node', () => {
     });
     await expect(open.getPermissions({ secret: 'guess', functionalServerId: 'vis' })).rejects.toMatchObject({
       code: Code.Internal,
+      message: expect.stringMatching(/no instance with this secret has permissions for "vis"/),
     });
     const secrets = node.client(iam.IAMPermissionsService, 'protected', mutual);
     expect((await secrets.registerInstance({ instance, permissions })).secret).toBe(secret);
     await secrets.unregisterInstance({ instance });
-    await expect(secrets.unregisterInstance({ instance })).rejects.toMatchObject({ code: Code.Internal });
+    await expect(secrets.unregisterInstance({ instance })).rejects.toMatchObject({
+      code: Code.Internal,
+      message: expect.stringMatching(/item\/subject\/1 has no permissions registered/),
+    });
     expect(await node.log()).not.toContain(secret);
   });
 
