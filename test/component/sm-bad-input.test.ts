@@ -217,7 +217,7 @@ test(
 );
 
 test(
-  '[SM-19] a runtime that has gone missing fails the instance by its path; with it back the next request starts it',
+  '[SM-18] [SM-19] [R-06] a runtime that has gone missing fails the instance by its path; with it back the next request starts it, and without it a stop gives everything back',
   async () => {
     const late = node.service('late', await node.publish());
     await during(
@@ -225,8 +225,24 @@ test(
       async () => expect(await startInVain(late)).toContain(node.at('crun')),
       () => rename(node.at('crun-away'), node.at('crun')),
     );
+    const ids = [steady, late].map(({ ident }) => instanceId(ident));
+    const before = held(ids);
     expect(await node.update(stream, [steady, late])).toEqual({ steady: 'active', late: 'active' });
-    await node.update(stream, [steady], [late]);
+    expect(held(ids)).not.toEqual(before);
+    // Nor does it keep anything from being given back.
+    await during(
+      () => rename(node.at('crun'), node.at('crun-away')),
+      async () => expect(await node.update(stream, [steady], [late])).toEqual({ steady: 'active' }),
+      () => rename(node.at('crun-away'), node.at('crun')),
+    );
+    await until(
+      'nothing of it is left on the host',
+      () => held(ids),
+      (now) => isDeepStrictEqual(now, before),
+      20_000,
+    ).catch(() => expect(held(ids)).toEqual(before));
+    expect(await readFile(node.at('sm.log'), 'utf8')).toMatch(/it could not be stopped by its runtime: .*crun/);
+    expect((await node.pids()).steady).toBe(steadyPid);
   },
   STORY_MS,
 );
