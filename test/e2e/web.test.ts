@@ -119,6 +119,30 @@ describe('[P-13] the web page', { timeout: STORY_MS }, () => {
     await page.getByText('out of memory').first().waitFor({ state: 'detached' });
   });
 
+  test('while the cloud cannot answer the page keeps what it shows, and goes on by itself afterwards', async () => {
+    const page = await loggedIn();
+    const failed = new Set<string>();
+    const broken = { status: 500, contentType: 'text/html', body: '<main id="main">broken</main>' };
+    // The stream of news and the renewal of the page, once each.
+    await page.route(/\/events$|\/units\/[^/]+$/, (route) => {
+      const request = route.request();
+      if (request.resourceType() === 'document' || failed.has(request.url())) return route.continue();
+      failed.add(request.url());
+      return route.fulfill(broken);
+    });
+    const refused = page.waitForResponse(
+      (response) => response.status() === 500 && !response.url().endsWith('/events'),
+    );
+    const lost = page.getByText('no connection to the cloud').waitFor();
+    await page.goto(at(`/units/${fleet.unit.systemId}`));
+    await Promise.all([lost, refused]);
+    expect(await page.locator('main').textContent()).toContain('telemetry');
+    await page.locator('#link').waitFor({ state: 'hidden' });
+    // A browser complains of each refusal.
+    expect(complaints.filter((text) => !text.includes('500'))).toEqual([]);
+    complaints = [];
+  });
+
   test('deploy, scale, roll back and remove reach the unit', async () => {
     const page = await loggedIn();
     const { unit } = fleet;
