@@ -111,14 +111,23 @@ export function rowsOf(schema: Schema, prefix = ''): ReferenceRow[] {
 
 function inside(schema: Schema, key: string): ReferenceRow[] {
   const either = (schema.anyOf ?? schema.oneOf ?? []).flatMap((one) => inside(one, key));
-  // Of several forms each key is told once.
-  const unique = [...new Map(either.map((row) => [row.key, row])).values()];
   return [
-    ...unique,
+    ...toldOnce(either),
     ...(schema.items ? inside(schema.items, `${key}[]`) : []),
     ...(typeof schema.additionalProperties === 'object' ? inside(schema.additionalProperties, `${key}.<name>`) : []),
     ...rowsOf(schema, `${key}.`),
   ];
+}
+
+/** Of several forms each key is told once, with the choices of all of them. */
+function toldOnce(rows: readonly ReferenceRow[]): ReferenceRow[] {
+  const unique = new Map<string, ReferenceRow>();
+  for (const row of rows) {
+    const kinds = [unique.get(row.key)?.kind ?? row.kind, row.kind];
+    const kind = kinds.every((one) => one.startsWith('`')) ? [...new Set(kinds)].join(', ') : row.kind;
+    unique.set(row.key, { ...row, kind });
+  }
+  return [...unique.values()];
 }
 
 const INSTALLED = join(import.meta.dirname, '..', 'packaging', 'etc', 'aos');

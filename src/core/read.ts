@@ -99,6 +99,7 @@ function spell(schema: z.core.$ZodType, value: unknown, path: readonly string[],
     element?: z.core.$ZodType;
     valueType?: z.core.$ZodType;
     options?: readonly z.core.$ZodType[];
+    discriminator?: string;
   };
   switch (def.type) {
     case 'object':
@@ -115,11 +116,25 @@ function spell(schema: z.core.$ZodType, value: unknown, path: readonly string[],
               .map(([key, entry]) => [key, spell(def.valueType!, entry, [...path, key], walk)]),
           )
         : value;
-    case 'union':
-      return spellUnion(def.options!, value, path, walk);
+    case 'union': {
+      const named = optionNamed(def.options!, def.discriminator, value);
+      return named ? spell(named, value, path, walk) : spellUnion(def.options!, value, path, walk);
+    }
     default:
       return walk.lenientScalars ? convertScalar(def.type, value) : value;
   }
+}
+
+/** The alternative that a value names itself, so that what else is wrong with it is said in the words of that one. */
+function optionNamed(
+  options: readonly z.core.$ZodType[],
+  discriminator: string | undefined,
+  value: unknown,
+): z.core.$ZodType | undefined {
+  if (discriminator === undefined || !isObject(value)) return undefined;
+  const key = Object.keys(value).find((name) => name.toLowerCase() === discriminator.toLowerCase());
+  if (key === undefined) return undefined;
+  return options.find((option) => option._zod.propValues?.[discriminator]?.has(value[key] as z.core.util.Primitive));
 }
 
 /** The alternative that accepts the value wins; unknown keys are reported for that one only. */

@@ -26,6 +26,8 @@ export interface IamNodeOptions {
   readonly nodeId?: string;
   /** Absent: this is the main node. */
   readonly main?: IamNode;
+  /** Types whose keys are in files; those of the others are in the token. */
+  readonly softwareTypes?: readonly string[];
   /** Put over the configuration; called with the directory of the node. */
   readonly config?: (directory: string) => Record<string, unknown>;
 }
@@ -86,6 +88,11 @@ export class IamNode {
 
   get pinPath(): string {
     return this.at('iam', '.usrpin');
+  }
+
+  /** Where the keys are that are in files. */
+  get keys(): string {
+    return this.at('iam', 'keys');
   }
 
   get socket(): string {
@@ -245,6 +252,9 @@ export class IamNode {
     tokenLabel: string,
     more: Record<string, unknown> = {},
   ): Record<string, unknown> {
+    if (this.#options.softwareTypes?.includes(id)) {
+      return { id, plugin: 'swmodule', algorithm, maxItems, ...more, params: { directory: this.keys } };
+    }
     return {
       id,
       plugin: 'pkcs11module',

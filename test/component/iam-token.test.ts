@@ -1,6 +1,6 @@
 /** aos-iam whose token is taken away, refuses, or is full: it says so, tries again, and is never started in vain. */
 import { execFileSync } from 'node:child_process';
-import { readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { softhsmLibrary } from '../../devenv/token.ts';
 import { iam } from '../../src/api/contracts.ts';
@@ -21,15 +21,20 @@ let mutual: ClientTls;
 beforeAll(async () => {
   build = await buildIam();
   ca = await TestCa.create();
-  node = await IamNode.create({ ca, bundle: build.bundle });
+  node = await IamNode.create({ ca, bundle: build.bundle, softwareTypes: ['cm'] });
   mutual = { ca: ca.root, identity: await ca.identity('cm') };
   const library = node.at('pkcs11.so');
   await symlink(softhsmLibrary(), library);
   const modules = node.modules() as { params: object }[];
   await node.writeConfig({
-    certModules: modules.map((module) => ({ ...module, params: { ...module.params, library } })),
+    certModules: modules.map((module) => ({
+      ...module,
+      params: 'library' in module.params ? { ...module.params, library } : module.params,
+    })),
   });
   execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=2m', 'aos-test', node.at('tokens')]);
+  await mkdir(node.keys);
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=256k,mode=700', 'aos-test', node.keys]);
   await node.start();
   await provisionNode(node, ca);
   await node.restart();
@@ -37,7 +42,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await node?.stop();
-  for (const place of ['tokens', 'elsewhere']) {
+  for (const place of ['tokens', 'elsewhere', 'iam/keys']) {
     try {
       execFileSync('umount', ['-l', node.at(place)], { stdio: 'ignore' });
     } catch {
@@ -121,6 +126,27 @@ test(
     await node.stop();
     await rename(library, `${library}.away`);
     await startsWhenMended(/cannot load the PKCS#11 library/, () => rename(`${library}.away`, library));
+  },
+  STORY_MS,
+);
+
+test(
+  '[IAM-16] [IAM-17] a disk with no room for a key file is reported, keeps nothing half made, and goes on when there is room',
+  async () => {
+    await node.restart();
+    const createCm = () => node.client(iam.IAMCertificateService, 'protected', mutual).createKey({ type: 'cm' });
+    const before = (await readdir(node.keys)).sort();
+    const filler = node.at('iam', 'keys', 'filler');
+    expect(() => execFileSync('dd', ['if=/dev/zero', `of=${filler}`, 'bs=4k'], { stdio: 'ignore' })).toThrow();
+    const { error } = await createCm();
+    expect(error).toMatchObject({
+      aosCode: ERROR_CODES.noMemory,
+      exitCode: 28,
+      message: expect.stringContaining('cannot write'),
+    });
+    await rm(filler);
+    expect((await readdir(node.keys)).sort()).toEqual(before);
+    expectDone(await createCm());
   },
   STORY_MS,
 );

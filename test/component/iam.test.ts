@@ -1,6 +1,6 @@
 /** aos-iam as its clients see it: the real program, a real token, both servers, from blank to renewed. */
 import { existsSync } from 'node:fs';
-import { readFile, rm, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { DatabaseSync } from 'node:sqlite';
 import { Code, ConnectError } from '@connectrpc/connect';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -22,7 +22,7 @@ let mutual: ClientTls;
 beforeAll(async () => {
   build = await buildIam();
   ca = await TestCa.create();
-  node = await IamNode.create({ ca, bundle: build.bundle });
+  node = await IamNode.create({ ca, bundle: build.bundle, softwareTypes: ['cm'] });
   mutual = { ca: ca.root, identity: await ca.identity('cm') };
   await node.start();
 }, STORY_MS);
@@ -150,6 +150,38 @@ describe('a provisioned node', () => {
     const { keyUrl } = await node.client(iam.IAMPublicCertService, 'public', { ca: ca.root }).getCert({ type: 'iam' });
     expect(heard).toEqual([keyUrl]);
     expect((await node.status()).certificateFollowers).toBe(before);
+  });
+
+  test('[IAM-16] [IAM-37] a type with its keys in files: used by a client and by the servers, renewed while they run', async () => {
+    const certs = node.client(iam.IAMPublicCertService, 'public', { ca: ca.root });
+    const files = async () => {
+      const { certUrl, keyUrl } = await certs.getCert({ type: 'cm' });
+      expect(certUrl).toMatch(/^file:\/\/\/.*\/cm\.[0-9a-f]{32}\.crt$/);
+      return { crt: certUrl.slice('file://'.length), key: keyUrl.slice('file://'.length) };
+    };
+    const { crt, key } = await files();
+    expect((await stat(key)).mode & 0o777).toBe(0o600);
+    const pem = await readFile(key, 'utf8');
+    const identity = { certificateChain: await readFile(crt, 'utf8'), key: { kind: 'pem', pem } as const };
+    const asCm = () => node.client(iam.IAMProvisioningService, 'protected', { ca: ca.root, identity });
+    expect((await asCm().getCertTypes({})).types).toContain('cm');
+
+    await node.writeConfig({ certStorage: 'cm' });
+    await node.restart();
+    const before = await shownSerial(node.ports.public, ca.root);
+    const certificates = node.client(iam.IAMCertificateService, 'protected', mutual);
+    const { csr } = expectDone(await certificates.createKey({ type: 'cm' }));
+    const cert = await ca.sign(csr, { notAfter: new Date(Date.now() + 40 * 86_400_000) });
+    const { certInfo } = expectDone(await certificates.applyCert({ type: 'cm', cert }));
+    const serial = Buffer.from(certInfo!.serial).toString();
+    expect(serial).not.toBe(before);
+    expect(await shownSerial(node.ports.public, ca.root)).toBe(serial);
+    // The old pair stays beside the new one, as in a token.
+    expect((await readdir(node.keys)).filter((name) => name.endsWith('.key'))).toHaveLength(2);
+    await node.writeConfig();
+    await node.restart();
+    expect(await node.log()).not.toContain(pem.split('\n')[2]);
+    expect(await node.log()).not.toContain('PRIVATE KEY');
   });
 
   test('[IAM-10] a certificate for no key is refused with a text and an exit code that twins understand', async () => {
@@ -285,7 +317,7 @@ describe('a provisioned node', () => {
     await node.writeConfig({ certModules: modules });
     await node.restart();
     const certs = node.client(iam.IAMPublicCertService, 'public', { ca: ca.root });
-    expect((await certs.getCert({ type: 'cm' })).certUrl).not.toMatch(/module-path/);
+    expect((await certs.getCert({ type: 'sm' })).certUrl).not.toMatch(/module-path/);
     await node.writeConfig();
     await node.restart();
   });

@@ -2,20 +2,18 @@
 import { randomBytes, type X509Certificate } from 'node:crypto';
 import type { TlsIdentity } from '../../api/index.ts';
 import { AosError, asAosError, type Clock, type Logger } from '../../core/index.ts';
-import { engineUri, parseObjectUrl, readChain, toPem } from '../../platform/token/index.ts';
 import { MAX_CERT_SUBSCRIPTIONS, MAX_PENDING_KEYS, PENDING_KEY_LIFE_MS } from '../limits.ts';
 import type { CertificateRecord, IamStore } from '../store/iam-store.ts';
+import type { CertificateModule, KeyPlace } from './certificate-module.ts';
 import { checkCommonName } from './certificate-request.ts';
 import { type Chain, names, parseChain, publicKeyOf } from './chain.ts';
-import type { KeyModule } from './key-module.ts';
-import type { OwnedToken } from './owned-token.ts';
 import { chooseEvicted, currentRecord, planScan } from './token-scan.ts';
 
 /** Before this, a wall clock says nothing about age. */
 const EARLIEST_PLAUSIBLE_MS = Date.UTC(2024, 0, 1);
 
 export interface CertificateHandlerOptions {
-  readonly modules: readonly KeyModule[];
+  readonly modules: readonly CertificateModule[];
   readonly store: IamStore;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -33,7 +31,7 @@ interface Pending {
 }
 
 interface ModuleState {
-  readonly module: KeyModule;
+  readonly module: CertificateModule;
   pending: Pending[];
   leftovers: Buffer[];
 }
@@ -58,9 +56,9 @@ export class CertificateHandler {
 
   /** Opens the tokens and makes the rows equal to what is in them. */
   async start(): Promise<void> {
-    for (const token of this.#tokens()) await token.start();
+    for (const place of this.#places()) await place.start();
     for (const state of this.#states.values()) {
-      if (state.module.token.isOwned) this.#scan(state);
+      if (state.module.place.isOwned) this.#scan(state);
       else this.#forgetAll(state);
     }
   }
@@ -68,7 +66,7 @@ export class CertificateHandler {
   /** A key that is being made is waited for: the library must not go while a thread is in it. */
   async stop(): Promise<void> {
     await this.#making.catch(() => undefined);
-    for (const token of this.#tokens()) token.stop();
+    for (const place of this.#places()) place.stop();
   }
 
   /** Throws when a token does not hold the certificate in use of one of its types. */
@@ -76,7 +74,7 @@ export class CertificateHandler {
     for (const { module } of this.#states.values()) {
       const record = currentRecord(this.#options.store.certificates(module.type));
       if (record === undefined || module.hasCertificate(record)) continue;
-      throw goneError(module.token.label);
+      throw goneError(module.place);
     }
   }
 
@@ -89,9 +87,9 @@ export class CertificateHandler {
 
   /** Wipes all tokens and makes them ours; makes the self-signed certificates (spec/iam.md 18.2). */
   async own(password: string, formerPasswords: readonly string[] = []): Promise<void> {
-    for (const token of this.#tokens()) {
-      await token.own(password, formerPasswords);
-      const wiped = [...this.#states.values()].filter(({ module }) => module.token === token);
+    for (const place of this.#places()) {
+      await place.own(password, formerPasswords);
+      const wiped = [...this.#states.values()].filter(({ module }) => module.place === place);
       this.#options.store.clearTypes(wiped.map(({ module }) => module.type));
       for (const state of wiped) {
         state.pending = [];
@@ -158,11 +156,7 @@ export class CertificateHandler {
 
   /** Chain and key of the certificate in use, for TLS. */
   identity(type: string): TlsIdentity {
-    const { module } = this.#state(type);
-    const url = parseObjectUrl(this.get(type).keyUrl);
-    if (url.kind !== 'token') throw new AosError('notSupported', `the key "${type}" is not in a token`);
-    const chain = module.token.use((session) => readChain(session, url));
-    return { certificateChain: toPem(chain), key: { kind: 'token', uri: engineUri(url, module.token.pin) } };
+    return this.#state(type).module.identity(this.get(type));
   }
 
   /** Tells of each change of the certificate in use. Throws `notFound` without one (spec/iam.md 9.9). */
@@ -181,8 +175,8 @@ export class CertificateHandler {
     return this.#subscriptions.size;
   }
 
-  #tokens(): OwnedToken[] {
-    return [...new Set(this.#options.modules.map(({ token }) => token))];
+  #places(): KeyPlace[] {
+    return [...new Set(this.#options.modules.map(({ place }) => place))];
   }
 
   #state(type: string): ModuleState {
@@ -194,9 +188,9 @@ export class CertificateHandler {
   /** A blank token has nothing, so the database has nothing; written only when that is news. */
   #forgetAll({ module }: ModuleState): void {
     const { store, tokensMustBeThere } = this.#options;
-    const { type, token } = module;
+    const { type, place } = module;
     if (tokensMustBeThere && store.certificates(type).length > 0) {
-      throw goneError(token.label);
+      throw goneError(place);
     }
     if (store.certificates(type).length > 0 || store.pendingKeys(type).length > 0) store.clearTypes([type]);
   }
@@ -211,14 +205,14 @@ export class CertificateHandler {
     if (plan.added.length > 0 || plan.removed.length > 0) {
       logger.info(
         { type: module.type, added: plan.added.length, removed: plan.removed.length },
-        'certificates were corrected by what the token holds',
+        'certificates were corrected by what is there',
       );
       store.changeCertificates(plan.removed, plan.added);
     }
     for (const id of plan.settledPending) this.#forgetPending(state, Buffer.from(id, 'hex'));
     state.leftovers = plan.leftovers.map((id) => Buffer.from(id, 'hex'));
     if (state.leftovers.length > 0) {
-      logger.warn({ type: module.type, ids: plan.leftovers }, 'leftovers in the token go before the next key is made');
+      logger.warn({ type: module.type, ids: plan.leftovers }, 'leftovers of keys go before the next key is made');
     }
     this.#dropExpired(state);
   }
@@ -360,10 +354,10 @@ export class CertificateHandler {
   }
 }
 
-function goneError(label: string): AosError {
+function goneError({ name }: KeyPlace): AosError {
   return new AosError(
     'notFound',
-    `token "${label}" with the keys of this node is gone or was wiped; bring it back, or deprovision the node`,
+    `${name} with the keys of this node is gone or was wiped; bring it back, or deprovision the node`,
   );
 }
 

@@ -25,6 +25,9 @@ const OID = {
   ecdsaWithSha384: '1.2.840.10045.4.3.3',
 } as const;
 
+/** Subject and issuer of self-signed certificates (spec/iam.md 9.8). */
+export const SELF_SIGNED_NAME = 'Aos Core';
+
 export type KeyUsage = 'clientAuth' | 'serverAuth';
 
 /** What signs: the private key in the token. */

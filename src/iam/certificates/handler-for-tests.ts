@@ -1,5 +1,5 @@
-/** A certificate handler over a token in memory, with a clock that a test moves, and an authority. */
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+/** A certificate handler over a token in memory or over files, with a clock that a test moves, and an authority. */
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Clock, silentLogger } from '../../core/index.ts';
@@ -7,6 +7,9 @@ import { FakePkcs11 } from '../../platform/token/index.ts';
 import { type CertModuleConfig, IamConfig } from '../config/iam-config.ts';
 import { IamStore } from '../store/iam-store.ts';
 import { CertificateHandler } from './certificate-handler.ts';
+import type { CertificateModule } from './certificate-module.ts';
+import { FileModule } from './file-module.ts';
+import { KeyDirectory } from './key-directory.ts';
 import { KeyModule } from './key-module.ts';
 import { OwnedToken } from './owned-token.ts';
 
@@ -29,7 +32,10 @@ export class HandlerWorld {
     this.#modules = modules;
   }
 
-  static async create(modules: readonly Record<string, unknown>[]): Promise<HandlerWorld> {
+  static async create(
+    modules: readonly Record<string, unknown>[],
+    plugin: CertModuleConfig['plugin'] = 'pkcs11module',
+  ): Promise<HandlerWorld> {
     const directory = await mkdtemp(join(tmpdir(), 'iam-certificates-'));
     const config = IamConfig.parse({
       iamPublicServerURL: ':0',
@@ -37,11 +43,14 @@ export class HandlerWorld {
       workingDir: directory,
       nodeInfo: {},
       certModules: modules.map((module) => ({
-        plugin: 'pkcs11module',
+        plugin,
         algorithm: 'ecc',
         maxItems: 2,
         ...module,
-        params: { library: '/fake', tokenLabel: 'aoscore', userPinPath: join(directory, '.usrpin') },
+        params:
+          plugin === 'swmodule'
+            ? { directory: join(directory, 'keys') }
+            : { library: '/fake', tokenLabel: 'aoscore', userPinPath: join(directory, '.usrpin') },
       })),
     });
     return new HandlerWorld(directory, config.certModules);
@@ -59,9 +68,8 @@ export class HandlerWorld {
   async start(strictChain = false): Promise<CertificateHandler> {
     await this.stop();
     this.#store = await IamStore.open(join(this.directory, 'aos-iam.db'), silentLogger);
-    const token = new OwnedToken({ library: this.library, params: this.#modules[0]!.params, logger: silentLogger });
     this.#handler = new CertificateHandler({
-      modules: this.#modules.map((module) => new KeyModule(module, token, silentLogger)),
+      modules: this.#openModules(),
       store: this.#store,
       clock: this.clock,
       logger: silentLogger,
@@ -79,8 +87,29 @@ export class HandlerWorld {
     this.#store = undefined;
   }
 
-  /** How many objects of a kind the token has, whatever their label. */
+  /** The types of a configuration share their token, or their directory. */
+  #openModules(): CertificateModule[] {
+    const places: { token?: OwnedToken; directory?: KeyDirectory } = {};
+    return this.#modules.map((module) => {
+      if (module.plugin === 'swmodule') {
+        places.directory ??= new KeyDirectory(module.params.directory);
+        return new FileModule(module, places.directory, silentLogger);
+      }
+      places.token ??= new OwnedToken({ library: this.library, params: module.params, logger: silentLogger });
+      return new KeyModule(module, places.token, silentLogger);
+    });
+  }
+
+  get keys(): string {
+    return join(this.directory, 'keys');
+  }
+
+  /** How many objects of a kind the token or the directory has, whatever their label. */
   async count(kind: 'privateKey' | 'publicKey' | 'certificate', label?: string): Promise<number> {
+    if (this.#modules[0]!.plugin === 'swmodule') {
+      const ending = kind === 'certificate' ? '.crt' : '.key';
+      return (await readdir(this.keys)).filter((name) => name.endsWith(ending) && name.startsWith(label ?? '')).length;
+    }
     const session = this.library.open(
       this.library.find({ label: 'aoscore' }).slotId,
       await readFile(join(this.directory, '.usrpin'), 'utf8'),

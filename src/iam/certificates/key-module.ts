@@ -1,22 +1,30 @@
 /** One certificate type in its token: keys, requests, certificates (spec/iam.md 9, 10.6, 10.7). */
 import { randomBytes, X509Certificate } from 'node:crypto';
-import { faultPoint, type Logger } from '../../core/index.ts';
-import { formatTokenUrl, type TokenObject, type TokenSession } from '../../platform/token/index.ts';
-import type { CertModuleConfig } from '../config/iam-config.ts';
+import type { TlsIdentity } from '../../api/index.ts';
+import { AosError, faultPoint, type Logger } from '../../core/index.ts';
+import {
+  engineUri,
+  formatTokenUrl,
+  parseObjectUrl,
+  readChain,
+  type TokenObject,
+  type TokenSession,
+  toPem,
+} from '../../platform/token/index.ts';
+import type { Pkcs11ModuleConfig } from '../config/iam-config.ts';
 import type { CertificateRecord } from '../store/iam-store.ts';
-import { makeRequest, makeSelfSigned, type Signer } from './certificate-request.ts';
+import type { CertificateModule } from './certificate-module.ts';
+import { makeRequest, makeSelfSigned, SELF_SIGNED_NAME, type Signer } from './certificate-request.ts';
 import { type Chain, names } from './chain.ts';
 import type { OwnedToken } from './owned-token.ts';
 import type { ScannedObject } from './token-scan.ts';
 
-const SELF_SIGNED_NAME = 'Aos Core';
-
-export class KeyModule {
-  readonly config: CertModuleConfig;
+export class KeyModule implements CertificateModule {
+  readonly config: Pkcs11ModuleConfig;
   readonly token: OwnedToken;
   readonly #logger: Logger;
 
-  constructor(config: CertModuleConfig, token: OwnedToken, logger: Logger) {
+  constructor(config: Pkcs11ModuleConfig, token: OwnedToken, logger: Logger) {
     this.config = config;
     this.token = token;
     this.#logger = logger;
@@ -24,6 +32,10 @@ export class KeyModule {
 
   get type(): string {
     return this.config.id;
+  }
+
+  get place(): OwnedToken {
+    return this.token;
   }
 
   /** Where others find the key and the certificate with this id. */
@@ -131,6 +143,13 @@ export class KeyModule {
         for (const object of session.list({ kind, id: keyId, label: this.type })) session.destroy(object);
       }
     });
+  }
+
+  identity({ keyUrl }: CertificateRecord): TlsIdentity {
+    const url = parseObjectUrl(keyUrl);
+    if (url.kind !== 'token') throw new AosError('notSupported', `the key "${this.type}" is not in a token`);
+    const chain = this.token.use((session) => readChain(session, url));
+    return { certificateChain: toPem(chain), key: { kind: 'token', uri: engineUri(url, this.token.pin) } };
   }
 
   #signer(session: TokenSession, keyId: Uint8Array): Signer {

@@ -10,7 +10,10 @@ import { type IamConfig, tokenKey } from '../config/iam-config.ts';
 import { TOKEN_RETRY_FIRST_MS, TOKEN_RETRY_MAX_MS } from '../limits.ts';
 import type { IamStore } from '../store/iam-store.ts';
 import { CertificateHandler } from './certificate-handler.ts';
+import type { CertificateModule } from './certificate-module.ts';
+import { FileModule } from './file-module.ts';
 import { chainJudge } from './judge-chain.ts';
+import { KeyDirectory } from './key-directory.ts';
 import { KeyModule } from './key-module.ts';
 import { OwnedToken } from './owned-token.ts';
 
@@ -61,6 +64,7 @@ function makeHandler(
   logger: Logger,
 ): CertificateHandler {
   const tokens = new Map<string, OwnedToken>();
+  const directories = new Map<string, KeyDirectory>();
   const libraryOf = (path: string) => {
     const library = libraries.get(path) ?? load(path);
     libraries.set(path, library);
@@ -68,7 +72,13 @@ function makeHandler(
   };
   const modules = config.certModules
     .filter(({ disabled }) => !disabled)
-    .map((module) => {
+    .map((module): CertificateModule => {
+      if (module.plugin === 'swmodule') {
+        const { directory } = module.params;
+        const place = directories.get(directory) ?? new KeyDirectory(directory);
+        directories.set(directory, place);
+        return new FileModule(module, place, logger);
+      }
       const key = tokenKey(module.params);
       const token =
         tokens.get(key) ??

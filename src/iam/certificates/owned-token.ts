@@ -2,8 +2,8 @@
 import { AosError, asAosError, faultPoint, isAosError, type Logger } from '../../core/index.ts';
 import type { Pkcs11Library, TokenInfo, TokenSelector, TokenSession } from '../../platform/token/index.ts';
 import type { Pkcs11Params } from '../config/iam-config.ts';
-import { MAX_PIN_LENGTH } from '../limits.ts';
-import { obtainPin, readPins, teeUserPin } from './pin.ts';
+import type { KeyPlace } from './certificate-module.ts';
+import { checkPassword, obtainPin, readPins, teeUserPin } from './pin.ts';
 
 const DEFAULT_LABEL = 'aos';
 
@@ -23,7 +23,7 @@ export interface OwnedTokenOptions {
   readonly refusedPins?: Set<string>;
 }
 
-export class OwnedToken {
+export class OwnedToken implements KeyPlace {
   readonly label: string;
   readonly #library: Pkcs11Library;
   readonly #params: Pkcs11Params;
@@ -65,6 +65,10 @@ export class OwnedToken {
     this.#closeSession();
   }
 
+  get name(): string {
+    return `token "${this.label}"`;
+  }
+
   /** What the user PIN file is called in URLs; undefined as long as there is no PIN. */
   get pinSource(): string | undefined {
     return this.#pins && this.#params.userPinPath;
@@ -86,12 +90,7 @@ export class OwnedToken {
    * `wrongState`, with the token untouched, when it is owned with another password (spec/decisions.md IA-31).
    */
   async own(password: string, formerPasswords: readonly string[] = []): Promise<void> {
-    if (password.length > MAX_PIN_LENGTH) {
-      throw new AosError(
-        'invalidArgument',
-        `the password has ${password.length} characters, at most ${MAX_PIN_LENGTH}`,
-      );
-    }
+    checkPassword(password);
     const userPin = await this.#userPinToSet();
     const officerPin = this.#teeLoginType === undefined ? password : '';
     this.#closeSession();

@@ -56,6 +56,12 @@ export function teeUserPin(loginType: string, { uid, gid }: { readonly uid: numb
   }
 }
 
+/** Throws `invalidArgument` for a password that no token takes. */
+export function checkPassword(password: string): void {
+  if (password.length <= MAX_PIN_LENGTH) return;
+  throw new AosError('invalidArgument', `the password has ${password.length} characters, at most ${MAX_PIN_LENGTH}`);
+}
+
 function uuidVersion5(namespace: string, name: string): string {
   const bytes = createHash('sha1')
     .update(Buffer.from(namespace.replaceAll('-', ''), 'hex'))

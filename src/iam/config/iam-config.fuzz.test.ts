@@ -37,6 +37,7 @@ const WHOLE = {
       extendedKeyUsage: ['serverAuth'],
       params: { library: '/lib.so', tokenLabel: 'aoscore', userPinPath: '/pin' },
     },
+    { id: 'cm', plugin: 'swmodule', algorithm: 'ecc', maxItems: 2, params: { directory: '/var/keys' } },
   ],
 };
 

@@ -90,14 +90,36 @@ test.each<[string, object, RegExp]>([
   expect(() => read(changes)).toThrow(reason);
 });
 
-test('[IAM-16] keys live behind a PKCS#11 library; another plugin is refused by name, also when it is disabled', () => {
-  for (const plugin of ['tpmmodule', 'swmodule']) {
+test('[IAM-16] keys live behind a PKCS#11 library or in files; another plugin is refused by name, also when it is disabled', () => {
+  for (const plugin of ['tpmmodule', 'SWMODULE', 7, null]) {
     expect(() => read({ certModules: [module({ plugin, disabled: true })] })).toThrow(
-      /expected "pkcs11module".*TPM.*found "/,
+      /certModules.*expected "pkcs11module".*TPM.*"swmodule"/,
     );
   }
+  const inFiles = { plugin: 'swmodule', params: { directory: '/var/keys' } };
+  expect(read({ certModules: [module(inFiles)] }).config.certModules[0]).toMatchObject({
+    ...{ id: 'iam', algorithm: 'ec', params: { directory: '/var/keys' } },
+  });
+  const odd = { ID: 'iam', PLUGIN: 'swmodule', Algorithm: 'ecc', maxitems: 2, params: { DIRECTORY: '/k' } };
+  expect(read({ certModules: [odd] })).toMatchObject({
+    config: { certModules: [{ id: 'iam', params: { directory: '/k' } }] },
+    warnings: [],
+  });
+  expect(() => read({ certModules: [{ ...odd, params: { DIRECTORY: null } }] })).toThrow(
+    /certModules\[0\]\.params\.directory: .*found nothing/,
+  );
   const tpm = { library: '/usr/lib/libtpm2_pkcs11.so', slotID: 1, userPinPath: '/pin' };
-  expect(read({ certModules: [module({ params: tpm })] }).config.certModules[0]!.params.library).toBe(tpm.library);
+  expect(read({ certModules: [module({ params: tpm })] }).config.certModules[0]).toMatchObject({ params: tpm });
+});
+
+test.each<[string, object, RegExp]>([
+  ['no directory', { params: {} }, /params\.directory/],
+  ['a relative one', { params: { directory: 'keys' } }, /params\.directory.*absolute path/],
+  ['a way out of one', { params: { directory: '/var/keys/../other' } }, /params\.directory.*without "\." and "\.\."/],
+  ['a type that is no name of a file', { id: '../iam' }, /certModules.*id: expected letters, digits/],
+])('[IAM-16] keys in files: %s is refused', (_, changes, reason) => {
+  const inFiles = { plugin: 'swmodule', params: { directory: '/var/keys' } };
+  expect(() => read({ certModules: [module({ ...inFiles, ...changes })] })).toThrow(reason);
 });
 
 test('one item is enough for a self-signed type; a disabled entry may repeat a type', () => {

@@ -1,4 +1,5 @@
 /** Configuration of aos-iam: keys of the product, matched without regard to case (spec/iam.md 3). */
+import { normalize } from 'node:path';
 import * as z from 'zod';
 import { AosError } from '../../core/index.ts';
 import { DurationMs, MetricsListen } from '../../daemon/index.ts';
@@ -52,23 +53,48 @@ const Algorithm = z
   .enum(['ecc', 'rsa', 'ECDSA', 'RSA'])
   .transform((name) => (name === 'ecc' || name === 'ECDSA' ? ('ec' as const) : ('rsa' as const)));
 
+/** Keys that are files; nobody moves into another directory by a name. */
+const SoftwareParams = z.object({
+  directory: z
+    .string()
+    .regex(/^\/[^\0]*[^/\0]$/, 'expected the absolute path of a directory, without a slash at its end')
+    .refine((path) => normalize(path) === path, 'expected a path without "." and ".." in it'),
+});
+
+const CertType = z.string().min(1).max(MAX_CERT_TYPE_LENGTH);
+
+const COMMON = {
+  algorithm: Algorithm,
+  maxItems: z.int().min(1).max(MAX_CERTS_PER_TYPE),
+  extendedKeyUsage: z
+    .array(z.enum(['clientAuth', 'serverAuth']))
+    .max(2)
+    .default([]),
+  alternativeNames: z.array(z.string().min(1).max(253)).max(16).default([]),
+  disabled: z.boolean().default(false),
+  skipValidation: z.boolean().default(false),
+  selfSigned: z.boolean().default(false),
+};
+
+const Pkcs11Module = z.object({
+  id: CertType,
+  plugin: z.literal('pkcs11module'),
+  ...COMMON,
+  params: Pkcs11Params,
+});
+export type Pkcs11ModuleConfig = z.infer<typeof Pkcs11Module>;
+
+const SoftwareModule = z.object({
+  id: CertType.regex(/^[A-Za-z0-9_-]+$/, 'expected letters, digits, "_" and "-": files are named after it'),
+  plugin: z.literal('swmodule'),
+  ...COMMON,
+  params: SoftwareParams,
+});
+export type SoftwareModuleConfig = z.infer<typeof SoftwareModule>;
+
 const CertModule = z
-  .object({
-    id: z.string().min(1).max(MAX_CERT_TYPE_LENGTH),
-    plugin: z.literal('pkcs11module', {
-      error: 'expected "pkcs11module": keys live behind a PKCS#11 library only, that of a TPM included',
-    }),
-    algorithm: Algorithm,
-    maxItems: z.int().min(1).max(MAX_CERTS_PER_TYPE),
-    extendedKeyUsage: z
-      .array(z.enum(['clientAuth', 'serverAuth']))
-      .max(2)
-      .default([]),
-    alternativeNames: z.array(z.string().min(1).max(253)).max(16).default([]),
-    disabled: z.boolean().default(false),
-    skipValidation: z.boolean().default(false),
-    selfSigned: z.boolean().default(false),
-    params: Pkcs11Params,
+  .discriminatedUnion('plugin', [Pkcs11Module, SoftwareModule], {
+    error: 'expected "pkcs11module" (any PKCS#11 library, that of a TPM included) or "swmodule" (keys in files)',
   })
   .refine(({ selfSigned, maxItems }) => selfSigned || maxItems >= 2, {
     message: 'expected at least 2: a renewal keeps the old certificate beside the new one',
@@ -196,11 +222,12 @@ export function checkConfig(config: IamConfig): void {
       'identifier is missing: this is the main node, and the unit has its system id, model and subjects from there',
     );
   }
-  for (const module of enabled) checkSharedToken(module, enabled);
+  const inTokens = enabled.filter((module) => module.plugin === 'pkcs11module');
+  for (const module of inTokens) checkSharedToken(module, inTokens);
 }
 
 /** One token has one user PIN, so one PIN file. */
-function checkSharedToken(module: CertModuleConfig, all: readonly CertModuleConfig[]): void {
+function checkSharedToken(module: Pkcs11ModuleConfig, all: readonly Pkcs11ModuleConfig[]): void {
   const other = all.find(
     ({ params }) => tokenKey(params) === tokenKey(module.params) && params.userPinPath !== module.params.userPinPath,
   );
