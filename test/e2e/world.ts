@@ -49,6 +49,8 @@ export interface WorldOptions {
 /** Generous: machines that test are busy. Nothing waits for it unless something is broken. */
 const PATIENCE_MS = 60_000;
 const LOOK_AGAIN_MS = 50;
+/** Changes of the unit's status are gathered for ten seconds otherwise, and most stories wait for them. */
+const QUICK = { unitStatusSendTimeout: '1s' };
 
 export class World {
   readonly directory: string;
@@ -80,6 +82,7 @@ export class World {
         verbose: 'debug',
         ...(options.hasOwnNetwork && { ownNetwork: { cloudPorts: cloud.ports } }),
         ...options.unit,
+        config: { ...options.unit?.config, cm: { ...QUICK, ...options.unit?.config?.cm } },
         identity: { ...options.unit?.identity, systemId },
       });
       const profile = join(directory, 'aosctl.json');
