@@ -131,7 +131,7 @@ test(
 );
 
 test(
-  '[IAM-16] [IAM-17] a disk with no room for a key file is reported, keeps nothing half made, and goes on when there is room',
+  '[IAM-16] [IAM-17] a disk that is full, or may not be written to, is reported when a key file is made, keeps nothing half made, and goes on when it may',
   async () => {
     await node.restart();
     const createCm = () => node.client(iam.IAMCertificateService, 'protected', mutual).createKey({ type: 'cm' });
@@ -145,6 +145,10 @@ test(
       message: expect.stringContaining('cannot write'),
     });
     await rm(filler);
+    expect((await readdir(node.keys)).sort()).toEqual(before);
+    execFileSync('mount', ['-o', 'remount,ro', node.keys]);
+    expect((await createCm()).error).toMatchObject({ exitCode: 30, message: expect.stringContaining('cannot write') });
+    execFileSync('mount', ['-o', 'remount,rw', node.keys]);
     expect((await readdir(node.keys)).sort()).toEqual(before);
     expectDone(await createCm());
   },

@@ -6,7 +6,8 @@ import { Code, ConnectError } from '@connectrpc/connect';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { iam, iamVersion } from '../../src/api/contracts.ts';
 import type { ClientTls } from '../../src/api/index.ts';
-import { askControl } from '../../src/daemon/index.ts';
+import { silentLogger } from '../../src/core/index.ts';
+import { askControl, IamCredentials } from '../../src/daemon/index.ts';
 import { buildIam, expectDone, IamNode, provisionNode } from './iam-node.ts';
 import { shownSerial } from './shown-serial.ts';
 import { TestCa } from './test-ca.ts';
@@ -154,21 +155,38 @@ describe('a provisioned node', () => {
 
   test('[IAM-16] [IAM-37] a type with its keys in files: used by a client and by the servers, renewed while they run', async () => {
     const certs = node.client(iam.IAMPublicCertService, 'public', { ca: ca.root });
-    const files = async () => {
+    const keyPath = async () => {
       const { certUrl, keyUrl } = await certs.getCert({ type: 'cm' });
       expect(certUrl).toMatch(/^file:\/\/\/.*\/cm\.[0-9a-f]{32}\.crt$/);
-      return { crt: certUrl.slice('file://'.length), key: keyUrl.slice('file://'.length) };
+      return keyUrl.slice('file://'.length);
     };
-    const { crt, key } = await files();
+    const key = await keyPath();
     expect((await stat(key)).mode & 0o777).toBe(0o600);
     const pem = await readFile(key, 'utf8');
-    const identity = { certificateChain: await readFile(crt, 'utf8'), key: { kind: 'pem', pem } as const };
+    // As every daemon but IAM gets what it shows.
+    const ended = new AbortController();
+    const credentials = new IamCredentials({
+      ...{ publicAddress: `localhost:${node.ports.public}`, caFile: node.at('ca.crt') },
+      ...{ logger: silentLogger, signal: ended.signal },
+    });
+    const identity = await credentials.identity('cm');
+    expect(identity.key).toEqual({ kind: 'pem', pem });
     const asCm = () => node.client(iam.IAMProvisioningService, 'protected', { ca: ca.root, identity });
     expect((await asCm().getCertTypes({})).types).toContain('cm');
 
     await node.writeConfig({ certStorage: 'cm' });
     await node.restart();
     const before = await shownSerial(node.ports.public, ca.root);
+    const heard: string[] = [];
+    const { certificateFollowers: followers } = await node.status();
+    credentials.onChange('cm', ({ keyUrl }) => heard.push(keyUrl));
+    await until(
+      'it follows',
+      () => node.status(),
+      (now) => now.certificateFollowers > followers,
+    );
+    // After its own question, which tells it what is not new.
+    await credentials.urls('cm');
     const certificates = node.client(iam.IAMCertificateService, 'protected', mutual);
     const { csr } = expectDone(await certificates.createKey({ type: 'cm' }));
     const cert = await ca.sign(csr, { notAfter: new Date(Date.now() + 40 * 86_400_000) });
@@ -176,6 +194,15 @@ describe('a provisioned node', () => {
     const serial = Buffer.from(certInfo!.serial).toString();
     expect(serial).not.toBe(before);
     expect(await shownSerial(node.ports.public, ca.root)).toBe(serial);
+    await until(
+      'the daemon hears of the new key',
+      async () => heard.length,
+      (count) => count > 0,
+    );
+    const renewed = await credentials.identity('cm');
+    expect(renewed.key).toEqual({ kind: 'pem', pem: await readFile(await keyPath(), 'utf8') });
+    expect(renewed.key).not.toEqual(identity.key);
+    ended.abort();
     // The old pair stays beside the new one, as in a token.
     expect((await readdir(node.keys)).filter((name) => name.endsWith('.key'))).toHaveLength(2);
     await node.writeConfig();
