@@ -26,7 +26,19 @@ export function namespaceOf(directory: string): string {
 /** Removes the namespace with everything in it; one that is not there is no error. */
 export async function removeNamespace(directory: string): Promise<void> {
   const name = namespaceOf(directory);
-  if (existsSync(join('/run/netns', name))) await run('ip', ['netns', 'delete', name]);
+  if (!existsSync(join('/run/netns', name))) return;
+  // Name servers of networks outlive a daemon that was killed, and would outlive the name of their namespace.
+  const { stdout } = await run('ip', ['netns', 'pids', name]);
+  for (const pid of stdout.split('\n').filter((line) => line !== '')) kill(Number(pid));
+  await run('ip', ['netns', 'delete', name]);
+}
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
 }
 
 /** How leftovers.ts knows the process. */
