@@ -24,6 +24,9 @@ export const systemClock: Clock = {
   },
 };
 
+/** Before this date, in milliseconds since 1970, a wall clock was never set and says nothing: 2024-01-01. */
+export const PLAUSIBLE_DATE_MS = Date.UTC(2024, 0, 1);
+
 /**
  * The date for ages of things that are removed when they are old, in milliseconds since 1970: what the host says, but no later
  * than what it said first plus the time since. So a date that is set ahead while we run makes nothing old (spec/product.md X-21).

@@ -43,6 +43,3 @@ export const MAX_OPEN_CALLS = 16;
 export const LOG_IDLE_MS = 10_000;
 export const LOG_SWEEP_MS = 5 * 60_000;
 export const MAX_OPEN_LOGS = 16;
-
-/** Before this moment a clock was never set: 2024-01-01. */
-export const CREDIBLE_TIME_MS = Date.UTC(2024, 0, 1);

@@ -1,4 +1,5 @@
 /** The judgement of `aosctl doctor`: each finding with its cure (spec/beyond.md P-08). Pure. */
+import { PLAUSIBLE_DATE_MS } from '../../core/index.ts';
 import type { CertificateFact, DaemonFact, Facts, PlaceFact, PortFact, TokenFact } from './facts.ts';
 
 export type Level = 'ok' | 'warning' | 'fault';
@@ -19,8 +20,6 @@ const SOON_DAYS = 14;
 const LOW_BYTES = 64 * MIB;
 const LOW_PART = 0.05;
 const FULL_BYTES = 8 * MIB;
-/** No node of ours was made before. */
-const LEAST_TIME_MS = Date.UTC(2024, 0, 1);
 const LEAST_KERNEL = [5, 10] as const;
 
 /** All findings, in the order in which one cause explains the next. */
@@ -106,7 +105,8 @@ function clock(facts: Facts): Finding {
   const { nowMs, lastWriteMs } = facts;
   const now = new Date(nowMs).toISOString();
   const set = 'set it, or start time synchronisation';
-  if (nowMs < LEAST_TIME_MS) return fault('clock', `it says ${now}`, `${set}: no certificate is valid at that time`);
+  if (nowMs < PLAUSIBLE_DATE_MS)
+    return fault('clock', `it says ${now}`, `${set}: no certificate is valid at that time`);
   if (lastWriteMs !== undefined && lastWriteMs > nowMs + DAY_MS) {
     const then = new Date(lastWriteMs).toISOString();
     return fault(

@@ -217,6 +217,18 @@ describe('damage', () => {
 });
 
 describe('room', () => {
+  /** Two items that were installed and removed, one after the other. */
+  const removedItems = async () => {
+    const items = [publisher.publish('a', '1'), publisher.publish('b', '1')];
+    for (const item of items) {
+      await images.download([item], trust, forever);
+      await images.install([item], notUsed, forever);
+      await images.install([], notUsed, forever);
+      clock.offsetMs += 10;
+    }
+    return items;
+  };
+
   test('[CM-51] without room an item fails with no memory, and says so in the words of the wire', async () => {
     disk.freeBytes = async () => 1000;
     await images.download([publisher.publish('web', '1')], trust, forever);
@@ -224,13 +236,7 @@ describe('room', () => {
   });
 
   test('[CM-51] removed items make room, the oldest first, and only as many as needed', async () => {
-    const old = [publisher.publish('a', '1'), publisher.publish('b', '1')];
-    for (const item of old) {
-      await images.download([item], trust, forever);
-      await images.install([item], notUsed, forever);
-      await images.install([], notUsed, forever);
-      clock.offsetMs += 10;
-    }
+    await removedItems();
     // As long as both are on the disk there is no room.
     disk.freeBytes = async () => (images.items().filter(({ state }) => state === 'removed').length > 1 ? 0 : GIB);
     const next = publisher.publish('c', '1');
@@ -239,13 +245,7 @@ describe('room', () => {
   });
 
   test('[CM-51] a removed item that is damaged does not keep the others from making room', async () => {
-    const old = [publisher.publish('a', '1'), publisher.publish('b', '1')];
-    for (const item of old) {
-      await images.download([item], trust, forever);
-      await images.install([item], notUsed, forever);
-      await images.install([], notUsed, forever);
-      clock.offsetMs += 10;
-    }
+    const old = await removedItems();
     await rm(blobFile(old[1]!.indexDigest));
     images = await open();
     const layers = old.map(({ layers: [layer] }) => layer!.slice(7));

@@ -1,10 +1,7 @@
 /** What a desired status means for the rows of items (spec/cm.md 3.4, 3.5; spec/decisions.md CM-10, CM-11, CM-18). Pure. */
 import { isDeepStrictEqual } from 'node:util';
-import type { ErrorInfo, ItemType } from '../../core/index.ts';
+import { type ErrorInfo, type ItemType, PLAUSIBLE_DATE_MS } from '../../core/index.ts';
 import { type ItemRow, type ItemRowChange, itemKey } from './item-rows.ts';
-
-/** Before it a clock cannot be right: 2024-01-01. */
-const PLAUSIBLE_MS = Date.UTC(2024, 0, 1);
 
 /** An item as the desired status names it. */
 export interface WantedItem {
@@ -114,7 +111,7 @@ export function planInstall(
  */
 export function outdatedItems(rows: readonly ItemRow[], ttlMs: number, nowMs: number): ItemRow[] {
   return rows.filter(
-    ({ state, changedAtMs }) => state === 'removed' && changedAtMs >= PLAUSIBLE_MS && changedAtMs + ttlMs < nowMs,
+    ({ state, changedAtMs }) => state === 'removed' && changedAtMs >= PLAUSIBLE_DATE_MS && changedAtMs + ttlMs < nowMs,
   );
 }
 

@@ -1,10 +1,7 @@
 /** Instances that do not run any more but whose data waits for them (spec/cm.md 4.13, CM-34, CM-40, CM-41). Pure. */
-import { instanceKey } from '../../core/index.ts';
+import { instanceKey, PLAUSIBLE_DATE_MS } from '../../core/index.ts';
 import { LAUNCHER } from '../numbers.ts';
 import type { InstanceRow } from './instance-row.ts';
-
-/** Before it a clock cannot be right: 2024-01-01. */
-const PLAUSIBLE_MS = Date.UTC(2024, 0, 1);
 
 export interface CachePlan {
   readonly kept: readonly InstanceRow[];
@@ -21,8 +18,8 @@ export function planCache(
   activeCount: number,
   { nowMs, ttlMs }: { readonly nowMs: number; readonly ttlMs: number },
 ): CachePlan {
-  const isPlausible = (row: InstanceRow) => row.stampedAtMs >= PLAUSIBLE_MS && row.stampedAtMs <= nowMs;
-  const mayExpire = nowMs >= PLAUSIBLE_MS;
+  const isPlausible = (row: InstanceRow) => row.stampedAtMs >= PLAUSIBLE_DATE_MS && row.stampedAtMs <= nowMs;
+  const mayExpire = nowMs >= PLAUSIBLE_DATE_MS;
   const stamped = inactive.map((row) => (mayExpire && !isPlausible(row) ? { ...row, stampedAtMs: nowMs } : row));
   const byAge = [...stamped].sort((a, b) => a.stampedAtMs - b.stampedAtMs);
   const surplus = Math.max(0, activeCount + inactive.length - LAUNCHER.maxInstances);

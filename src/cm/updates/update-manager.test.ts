@@ -1,46 +1,9 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import type { DatabaseSync } from 'node:sqlite';
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { AosError, silentLogger, type UpdateState } from '../../core/index.ts';
-import type { DesiredStatus, RefusedEntry } from '../../protocol/index.ts';
-import { openDatabase } from '../../storage/index.ts';
+import { describe, expect, test, vi } from 'vitest';
+import { AosError } from '../../core/index.ts';
+import type { RefusedEntry } from '../../protocol/index.ts';
 import { desiredStatus } from './desired-for-tests.ts';
 import { reportedInstances, reportedItems } from './refusals.ts';
-import type { UpdateManager } from './update-manager.ts';
-import { UPDATE_TABLES } from './update-store.ts';
-import { Unit } from './update-unit-for-tests.ts';
-
-let directory: string;
-let database: DatabaseSync;
-let unit: Unit;
-let manager: UpdateManager;
-
-const storedState = () =>
-  (database.prepare('SELECT state FROM update_run').get() as { state: UpdateState } | undefined)?.state;
-const settled = () => vi.waitFor(() => expect(manager.state.state).toBe('none'));
-const reaches = (state: UpdateState) => vi.waitFor(() => expect(manager.state.state).toBe(state));
-
-async function run(status: DesiredStatus): Promise<void> {
-  const before = unit.fullStatuses;
-  manager.accept(status);
-  await vi.waitFor(() => expect(unit.fullStatuses).toBe(before + 1));
-}
-
-beforeEach(async () => {
-  directory = await mkdtemp(join(tmpdir(), 'aos-cm-updates-'));
-  database = await openDatabase(join(directory, 'cm.db'), [UPDATE_TABLES], silentLogger);
-  unit = new Unit();
-  manager = unit.manager(database);
-  manager.start();
-});
-
-afterEach(async () => {
-  await manager.stop();
-  database.close();
-  await rm(directory, { recursive: true, force: true });
-});
+import { database, makeManager, manager, reaches, run, settled, storedState, unit } from './update-stage-for-tests.ts';
 
 describe('an update', () => {
   test('[CM-21] goes through its stages in their order and ends with a full status', async () => {
@@ -65,7 +28,7 @@ describe('an update', () => {
     expect(older()).toMatchObject([{ because: expect.stringMatching(/at 2026-05-04T10:10.*another one at .*10:20/) }]);
     await say('3', 30);
     await manager.stop();
-    manager = unit.manager(database);
+    makeManager();
     manager.start();
     await say('4', 40);
     expect(older()).toHaveLength(1);
@@ -181,7 +144,7 @@ describe('a restart', () => {
     expect(storedState()).toBe(state);
     unit.held.clear();
     unit.calls.length = 0;
-    manager = unit.manager(database);
+    makeManager();
     manager.start();
     await vi.waitFor(() => expect(unit.fullStatuses).toBe(1));
     expect(unit.calls.filter((call) => rest.some((wanted) => wanted === call))).toEqual(rest);
@@ -194,7 +157,7 @@ describe('a restart', () => {
     await reaches('activating');
     await manager.stop();
     expect(storedState()).toBe('activating');
-    manager = unit.manager(database);
+    makeManager();
     manager.start();
     expect(unit.calls).not.toContain('install');
     unit.allBecome('active');
@@ -206,7 +169,7 @@ describe('a restart', () => {
     await run(desiredStatus({ web: '1' }));
     await manager.stop();
     unit.calls.length = 0;
-    manager = unit.manager(database);
+    makeManager();
     manager.start();
     manager.accept(desiredStatus({ web: '1' }));
     expect(unit.calls).toEqual([]);
@@ -242,7 +205,7 @@ describe('a version whose instances do not become active', () => {
     await goodThenBroken();
     await run(desiredStatus({ web: '2' }));
     await manager.stop();
-    manager = unit.manager(database);
+    makeManager();
     manager.start();
     unit.calls.length = 0;
     manager.accept(desiredStatus({ web: '2' }));
@@ -263,7 +226,7 @@ describe('a version whose instances do not become active', () => {
     await manager.stop();
     unit.held.clear();
     unit.launchedAs = 'active';
-    manager = unit.manager(database);
+    makeManager();
     manager.start();
     await settled();
     expect(unit.instances).toMatchObject([{ version: '1', state: 'active' }]);
@@ -347,7 +310,7 @@ describe('an entry of the desired status that is refused', () => {
     manager.accept(bad, [refusedItem]);
     expect(unit.fullStatuses).toBe(before + 1);
     await manager.stop();
-    manager = unit.manager(database);
+    makeManager();
     manager.start();
     expect(manager.desired?.refusals?.items).toMatchObject([{ itemId: 'web', version: '2' }]);
     await run(desiredStatus({ web: '2' }));

@@ -1,46 +1,9 @@
 /** What an update waits for: its release, room on the disk. */
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import type { DatabaseSync } from 'node:sqlite';
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { AosError, type Clock, silentLogger, systemClock, type UpdateState } from '../../core/index.ts';
-import type { DesiredStatus } from '../../protocol/index.ts';
-import { openDatabase } from '../../storage/index.ts';
+import { beforeEach, describe, expect, test, vi } from 'vitest';
+import { AosError, type Clock, systemClock } from '../../core/index.ts';
 import { desiredStatus } from './desired-for-tests.ts';
-import type { UpdateManager } from './update-manager.ts';
-import { UPDATE_TABLES } from './update-store.ts';
-import { noRoom, Unit } from './update-unit-for-tests.ts';
-
-let directory: string;
-let database: DatabaseSync;
-let unit: Unit;
-let manager: UpdateManager;
-
-const storedState = () =>
-  (database.prepare('SELECT state FROM update_run').get() as { state: UpdateState } | undefined)?.state;
-const settled = () => vi.waitFor(() => expect(manager.state.state).toBe('none'));
-const reaches = (state: UpdateState) => vi.waitFor(() => expect(manager.state.state).toBe(state));
-
-async function run(status: DesiredStatus): Promise<void> {
-  const before = unit.fullStatuses;
-  manager.accept(status);
-  await vi.waitFor(() => expect(unit.fullStatuses).toBe(before + 1));
-}
-
-beforeEach(async () => {
-  directory = await mkdtemp(join(tmpdir(), 'aos-cm-updates-'));
-  database = await openDatabase(join(directory, 'cm.db'), [UPDATE_TABLES], silentLogger);
-  unit = new Unit();
-  manager = unit.manager(database);
-  manager.start();
-});
-
-afterEach(async () => {
-  await manager.stop();
-  database.close();
-  await rm(directory, { recursive: true, force: true });
-});
+import { makeManager, manager, reaches, run, settled, storedState, unit } from './update-stage-for-tests.ts';
+import { noRoom } from './update-unit-for-tests.ts';
 
 describe('a disk without room', () => {
   /** Sleeps end when the test says so, the newest first. */
@@ -61,7 +24,7 @@ describe('a disk without room', () => {
           signal.addEventListener('abort', () => reject(new AosError('canceled', 'no more')), { once: true });
         }),
     };
-    manager = unit.manager(database);
+    makeManager();
     manager.start();
   });
 
@@ -85,7 +48,7 @@ describe('a disk without room', () => {
     await manager.stop();
     unit.held.clear();
     unit.diskIsFull = true;
-    manager = unit.manager(database);
+    makeManager();
     manager.start();
     await vi.waitFor(() => expect(waits()).toHaveLength(1));
     expect([manager.state.state, storedState()]).toEqual(['launching', 'launching']);
@@ -143,7 +106,7 @@ describe('instances that start', () => {
     await manager.stop();
     unit.clock = patience;
     unit.launchedAs = 'activating';
-    manager = unit.manager(database);
+    makeManager();
     manager.start();
   });
 
@@ -172,7 +135,7 @@ describe('a release', () => {
       },
     };
     await manager.stop();
-    manager = unit.manager(database);
+    makeManager();
     manager.start();
     manager.accept(desiredStatus({ web: '1' }, { unitConfig: { formatVersion: '7', version: '1.0.0', nodes: [] } }));
     await vi.waitFor(() => expect(unit.calls).toEqual(['download web@1', 'wait sota']));
@@ -187,7 +150,7 @@ describe('a release', () => {
     unit.broken.add('web 2');
     unit.gate = { untilOpen: async () => void unit.calls.push('wait') };
     await manager.stop();
-    manager = unit.manager(database);
+    makeManager();
     manager.start();
     await run(desiredStatus({ web: '1' }));
     unit.calls.length = 0;
@@ -200,7 +163,7 @@ describe('a release', () => {
     await run(desiredStatus({ web: '1' }));
     unit.gate = { untilOpen: () => Promise.reject(new AosError('timeout', 'the update was not released in time')) };
     await manager.stop();
-    manager = unit.manager(database);
+    makeManager();
     manager.start();
     await run(desiredStatus({ web: '2' }));
     expect(unit.instances).toMatchObject([{ version: '1', state: 'active' }]);

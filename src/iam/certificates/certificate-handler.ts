@@ -1,16 +1,13 @@
 /** Keys and certificates of this node, by type (spec/iam.md 9). Everything that changes them goes through here. */
 import { randomBytes, type X509Certificate } from 'node:crypto';
 import type { TlsIdentity } from '../../api/index.ts';
-import { AosError, asAosError, type Clock, type Logger } from '../../core/index.ts';
+import { AosError, asAosError, type Clock, type Logger, PLAUSIBLE_DATE_MS } from '../../core/index.ts';
 import { MAX_CERT_SUBSCRIPTIONS, MAX_PENDING_KEYS, PENDING_KEY_LIFE_MS } from '../limits.ts';
 import type { CertificateRecord, IamStore } from '../store/iam-store.ts';
 import type { CertificateModule, KeyPlace } from './certificate-module.ts';
 import { checkCommonName } from './certificate-request.ts';
 import { type Chain, names, parseChain, publicKeyOf } from './chain.ts';
 import { chooseEvicted, currentRecord, planScan } from './token-scan.ts';
-
-/** Before this, a wall clock says nothing about age. */
-const EARLIEST_PLAUSIBLE_MS = Date.UTC(2024, 0, 1);
 
 export interface CertificateHandlerOptions {
   readonly modules: readonly CertificateModule[];
@@ -222,7 +219,7 @@ export class CertificateHandler {
     const { store, clock } = this.#options;
     const nowMs = clock.now().getTime();
     return store.pendingKeys(type).map(({ keyId, createdAtMs }) => {
-      const ageMs = createdAtMs >= EARLIEST_PLAUSIBLE_MS ? Math.max(0, nowMs - createdAtMs) : 0;
+      const ageMs = createdAtMs >= PLAUSIBLE_DATE_MS ? Math.max(0, nowMs - createdAtMs) : 0;
       return { keyId, createdMonotonicMs: clock.monotonicMs() - ageMs };
     });
   }

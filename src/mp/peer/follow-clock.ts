@@ -2,8 +2,7 @@
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { timestampDate } from '@bufbuild/protobuf/wkt';
 import { sm } from '../../api/contracts.ts';
-import { AosError, asAosError, type Clock, type Logger } from '../../core/index.ts';
-import { CREDIBLE_TIME_MS } from '../numbers.ts';
+import { AosError, asAosError, type Clock, type Logger, PLAUSIBLE_DATE_MS } from '../../core/index.ts';
 import type { MessageChannel } from '../wire/index.ts';
 
 const ANSWER_MS = 5_000;
@@ -51,7 +50,7 @@ export async function followClock(options: FollowClockOptions, onCredible: () =>
       if (signal.aborted) return;
       logger.debug({ error: asAosError(error).message }, 'the proxy did not tell the time');
       questions?.channel.close(new AosError('timeout', 'no answer'));
-      isCredible ||= clock.now().getTime() >= CREDIBLE_TIME_MS;
+      isCredible ||= clock.now().getTime() >= PLAUSIBLE_DATE_MS;
     }
     if (isCredible && !wasTold) onCredible();
     wasTold = isCredible;

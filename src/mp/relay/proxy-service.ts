@@ -3,8 +3,7 @@ import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { TimestampSchema, timestampFromDate } from '@bufbuild/protobuf/wkt';
 import { sm } from '../../api/contracts.ts';
 import { errorMessage } from '../../api/index.ts';
-import { AosError, type Clock, type Logger } from '../../core/index.ts';
-import { CREDIBLE_TIME_MS } from '../numbers.ts';
+import { AosError, type Clock, type Logger, PLAUSIBLE_DATE_MS } from '../../core/index.ts';
 import type { MessageChannel } from '../wire/index.ts';
 import type { Downloads } from './downloads.ts';
 import type { PeerIdentity } from './peer-identity.ts';
@@ -85,7 +84,7 @@ class ProxyService {
   /** A clock that was never set is told to nobody. */
   async #tellTime(send: (time: ReturnType<typeof timestampFromDate>) => Promise<void>): Promise<void> {
     const now = this.#options.clock.now();
-    if (now.getTime() >= CREDIBLE_TIME_MS) await send(timestampFromDate(now));
+    if (now.getTime() >= PLAUSIBLE_DATE_MS) await send(timestampFromDate(now));
   }
 
   async #refuse({ requestId, offset }: sm.DownloadRequest, because: string): Promise<void> {

@@ -2,11 +2,8 @@
  * Whether the node has its cloud, as the CM says, and since when not (spec/sm.md 2.4, spec/decisions.md 5.5).
  * Without the CM for a minute the node counts as offline: it may be cut off from its main node.
  */
-import type { Clock } from '../../core/index.ts';
+import { type Clock, PLAUSIBLE_DATE_MS } from '../../core/index.ts';
 import { ASSUMED_OFFLINE_MS, CM_LOSS_IS_OFFLINE_MS } from '../numbers.ts';
-
-/** Before this moment a wall clock says nothing: 2024-01-01. */
-const CREDIBLE_MS = Date.UTC(2024, 0, 1);
 
 export interface CloudPresenceOptions {
   readonly clock: Clock;
@@ -67,7 +64,7 @@ export class CloudPresence {
     const { clock, stored, onOffline } = this.#options;
     const nowMs = clock.now().getTime();
     const before = stored.get();
-    if (before !== undefined && before > CREDIBLE_MS && nowMs >= before) {
+    if (before !== undefined && before > PLAUSIBLE_DATE_MS && nowMs >= before) {
       // The SM was started again while the cloud was away: the count goes on.
       onOffline(Math.min(sinceMs, clock.monotonicMs() - (nowMs - before)));
       return;

@@ -1,4 +1,5 @@
 /** Bytes per period, counted from counters that begin at 0 whenever the host does (spec/sm.md 7.8). Pure. */
+import { PLAUSIBLE_DATE_MS } from '../../core/index.ts';
 
 export const TRAFFIC_PERIODS = ['minute', 'hour', 'day', 'month', 'year'] as const;
 export type TrafficPeriod = (typeof TRAFFIC_PERIODS)[number];
@@ -25,9 +26,6 @@ const SHARED_CHARACTERS: Readonly<Record<TrafficPeriod, number>> = {
   year: '2026'.length,
 };
 
-/** A clock that says less has not been set yet; it ends no period. */
-const CLOCK_IS_SET_MS = Date.UTC(2024, 0, 1);
-
 export function isSamePeriod(aMs: number, bMs: number, period: TrafficPeriod): boolean {
   const of = (ms: number) => new Date(ms).toISOString().slice(0, SHARED_CHARACTERS[period]);
   return of(aMs) === of(bMs);
@@ -50,9 +48,10 @@ export function count(
     limit,
   }: { readonly nowMs: number; readonly period: TrafficPeriod; readonly limit?: number | undefined },
 ): TrafficRow {
-  const isClockSet = nowMs >= CLOCK_IS_SET_MS;
+  // A clock that was never set ends no period.
+  const isClockSet = nowMs >= PLAUSIBLE_DATE_MS;
   // Counted without a date: it belongs to the period in which the date becomes known.
-  const isSame = !isClockSet || row.countedAt < CLOCK_IS_SET_MS || isSamePeriod(row.countedAt, nowMs, period);
+  const isSame = !isClockSet || row.countedAt < PLAUSIBLE_DATE_MS || isSamePeriod(row.countedAt, nowMs, period);
   // A counter that went back is a new one.
   const fresh = counter >= row.counter ? counter - row.counter : counter;
   const bytes = isSame ? row.bytes + fresh : 0;
