@@ -15,9 +15,11 @@ import {
   type DaemonFact,
   type DaemonName,
   type Facts,
+  type KeyDirectoryFact,
   type PlaceFact,
   type TokenFact,
 } from './facts.ts';
+import { keyDirectoriesOf, lookAtKeys } from './gather-keys.ts';
 import { lookAtPorts, portsOf } from './gather-ports.ts';
 import { lookAtToken, tokensOf } from './gather-tokens.ts';
 
@@ -76,6 +78,7 @@ export async function gatherFacts(context: Context, configDir: string): Promise<
       (daemon) => daemons.some(({ name, state }) => name === daemon && state === 'answers') && !waits(daemon, unit),
     ),
     tokens: await tokens(documents, iam),
+    keyDirectories: await keyDirectories(documents, iam),
     places: await Promise.all(places.map(lookAt)),
     setAside: (await Promise.all(places.map(({ path }) => setAsideIn(path)))).flat(),
   };
@@ -93,6 +96,18 @@ async function tokens(documents: readonly ConfigDocument[], { answer }: Answer<I
   // One after another: a library takes one user at a time in a process.
   for (const token of wanted) facts.push(await lookAtToken(token, answer === undefined));
   return facts;
+}
+
+/** A blank node has no keys yet. */
+async function keyDirectories(
+  documents: readonly ConfigDocument[],
+  { answer }: Answer<IamAnswer>,
+): Promise<KeyDirectoryFact[]> {
+  if (answer?.mode === 'provisioning') return [];
+  const wanted = documents.flatMap(({ path, value }) =>
+    value && kindOf(path) === 'iam' ? keyDirectoriesOf(value) : [],
+  );
+  return Promise.all(wanted.map(lookAtKeys));
 }
 
 /** When something in these directories was last written. */
