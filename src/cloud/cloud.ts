@@ -5,6 +5,7 @@ import type { Logger } from '../core/index.ts';
 import { ensureDirectory, writeFileAtomic } from '../storage/index.ts';
 import { BLOBS_PATH, blobListener } from './blobs/blob-server.ts';
 import { BlobVault } from './blobs/blob-vault.ts';
+import { BlobDeltas } from './blobs/deltas/blob-deltas.ts';
 import { blobDirectory, openBlobFiles } from './blobs/open-blob-files.ts';
 import type { CloudConfig } from './config.ts';
 import { DISCOVERY_PATH, discoveryListener } from './discovery.ts';
@@ -54,12 +55,24 @@ export async function startCloud(config: CloudConfig, use: Use, logger: Logger):
   const vault = await BlobVault.open({
     ...{ directory: blobDirectory(config), files, items: stores.items, signer: authority.signer, now, logger },
   });
+  const deltas = use(
+    'deltas',
+    await BlobDeltas.open({
+      ...{
+        directory: join(workingDir, 'deltas'),
+        limitBytes: config.deltaLimitBytes,
+        vault,
+        items: stores.items,
+        logger,
+      },
+    }),
+  );
 
   const blobs = use(
     'blobs',
     await RunningServer.open(
       config.plainBlobs ? undefined : tlsOptions(authority, 'none'),
-      blobListener(stores.items, vault, logger),
+      blobListener(stores.items, vault, logger, deltas.files),
       ...([ports.blobs, listenHost] as const),
     ),
   );
@@ -73,6 +86,7 @@ export async function startCloud(config: CloudConfig, use: Use, logger: Logger):
   const fleet = new Fleet({
     ...{ stores, events, nodes, logger, now },
     blobsUrl: () => blobsUrl,
+    deltas,
     onOpen: (systemId) => renewals.look(systemId),
     times: {
       ackTimeoutMs: config.ackTimeout,

@@ -6,7 +6,7 @@ import { wantedConfig, wantedOn } from '../domain/facts.ts';
 import type { Stores } from '../store/open-stores.ts';
 import { nodesToChange, planDesiredStatus } from './desired-status.ts';
 import type { UnitEvents } from './events.ts';
-import { UnitMessageHandler } from './message-handler.ts';
+import { type HandlerParts, UnitMessageHandler } from './message-handler.ts';
 import type { NodeProvisioning } from './node-provisioning.ts';
 import { type SessionTimes, UnitSession } from './unit-session.ts';
 
@@ -26,6 +26,7 @@ export interface FleetParts {
   readonly events: UnitEvents;
   readonly nodes: NodeProvisioning;
   readonly blobsUrl: () => string;
+  readonly deltas?: HandlerParts['deltas'];
   /** Told when a unit has come and told of itself. */
   readonly onOpen?: (systemId: string) => void;
   readonly times: SessionTimes;
@@ -102,7 +103,7 @@ export class Fleet {
   }
 
   #take(systemId: string, socket: WebSocket): void {
-    const { stores, events, nodes, blobsUrl, times, now } = this.#parts;
+    const { stores, events, nodes, blobsUrl, deltas, times, now } = this.#parts;
     const logger = this.#parts.logger.child({ systemId });
     this.close(systemId, 'replaced by a newer connection');
     const session = new UnitSession({ systemId, socket, times, log: stores.messages, events, logger, now });
@@ -110,7 +111,7 @@ export class Fleet {
     this.#links.set(systemId, link);
     session.serve(
       new UnitMessageHandler({
-        ...{ systemId, stores, events, nodes, blobsUrl, now },
+        ...{ systemId, stores, events, nodes, blobsUrl, deltas, now },
         send: (message) => void session.send(message),
         onFullStatus: () => this.#open(systemId, link),
         onNodesMoved: () => this.#nodesMoved(systemId, link),

@@ -1,6 +1,7 @@
 /** What the cloud does with each message of a unit (spec/cloud-protocol.md 8, 14). */
-import type { CloudMessage, Identity, UnitMessage } from '../../protocol/index.ts';
+import type { BlobInfo, CloudMessage, Identity, RequestBlobUrls, UnitMessage } from '../../protocol/index.ts';
 import { blobInfo } from '../blobs/blob-vault.ts';
+import type { BlobDeltas } from '../blobs/deltas/blob-deltas.ts';
 import { wantedOn } from '../domain/facts.ts';
 import { type InstanceName, stateChecksum } from '../store/instance-states.ts';
 import type { Stores } from '../store/open-stores.ts';
@@ -15,6 +16,8 @@ export interface HandlerParts {
   readonly events: UnitEvents;
   readonly nodes: NodeProvisioning;
   readonly blobsUrl: () => string;
+  /** Absent: units get whole blobs only. */
+  readonly deltas?: Pick<BlobDeltas, 'describe'> | undefined;
   /** Sends to the unit of this link. */
   readonly send: (message: CloudMessage) => void;
   /** Told when the unit has drawn its picture anew. */
@@ -95,11 +98,7 @@ export class UnitMessageHandler implements MessageHandler {
         if (this.#nodesMoved) onNodesMoved();
         break;
       case 'requestBlobUrls':
-        send({
-          messageType: 'blobUrls',
-          correlationId: message.correlationId,
-          items: this.#blobs(message.digests),
-        });
+        this.#tellWhere(message);
         break;
       case 'newState':
         this.#judgeState(message);
@@ -144,13 +143,19 @@ export class UnitMessageHandler implements MessageHandler {
   }
 
   /** Those of the blobs that belong to an item of the unit; for others it learns that there is none. */
-  #blobs(digests: readonly string[]) {
-    const { stores, systemId, blobsUrl } = this.#parts;
+  #tellWhere({ correlationId, digests, bases: baseDigests = [] }: RequestBlobUrls): void {
+    const { send, stores, systemId, blobsUrl, deltas } = this.#parts;
     const itemIds = wantedOn(stores, systemId).map(({ itemId }) => itemId);
-    return digests.flatMap((digest) => {
-      const blob = stores.items.blobOfItems(itemIds, digest);
-      return blob ? [blobInfo(blob, blobsUrl())] : [];
-    });
+    const find = (digest: string) => stores.items.blobOfItems(itemIds, digest) ?? [];
+    const blobs = digests.flatMap(find);
+    const bases = baseDigests.flatMap(find);
+    const answer = (items: readonly BlobInfo[]) => send({ messageType: 'blobUrls', correlationId, items });
+    if (!deltas || bases.length === 0) {
+      answer(blobs.map((blob) => blobInfo(blob, blobsUrl())));
+      return;
+    }
+    // It may take seconds; other messages of the unit do not wait for it.
+    void Promise.all(blobs.map((blob) => deltas.describe(blob, bases, blobsUrl()))).then(answer);
   }
 
   #judgeState(message: Extract<UnitMessage, { messageType: 'newState' }>): void {
