@@ -8,15 +8,15 @@ import { nodesToChange, planDesiredStatus } from './desired-status.ts';
 import type { UnitEvents } from './events.ts';
 import { type HandlerParts, UnitMessageHandler } from './message-handler.ts';
 import type { NodeProvisioning } from './node-provisioning.ts';
-import { type SessionTimes, UnitSession } from './unit-session.ts';
+import { type SentMessage, type SessionTimes, UnitSession } from './unit-session.ts';
 
 /** Codes of close frames. */
 const CLOSE = { goingAway: 1001, policy: 1008, failed: 1011 } as const;
 
 /** How long a unit whose link is claimed by another machine may take to show that it is there. */
 const MAX_PROBE_MS = 5000;
-/** Of two machines that claim to be one unit the operator hears once in a while, however often they try. */
-const CONFLICT_PAUSE_MS = 10 * 60_000;
+/** Of what happens with each connection of a unit the operator hears once in a while, however often it tries. */
+const TELL_AGAIN_MS = 10 * 60_000;
 
 /** How long a unit may take to answer a close frame when the cloud stops. */
 const STOP_PATIENCE_MS = 1000;
@@ -49,7 +49,8 @@ export class Fleet {
   readonly #links = new Map<string, Link>();
   /** Connections that wait until it is known whether the former one of their unit is alive. */
   readonly #claims = new Map<string, WebSocket>();
-  readonly #conflicts = new Map<string, number>();
+  /** When the operator was told last, by what it was about. */
+  readonly #toldMs = new Map<string, number>();
 
   constructor(parts: FleetParts) {
     this.#parts = parts;
@@ -92,9 +93,7 @@ export class Fleet {
     const { stores, events, logger, now } = this.#parts;
     socket.close(CLOSE.policy, 'a unit with this identity is connected already');
     logger.warn({ systemId, from }, 'two machines claim to be one unit; the second one is refused');
-    const lastMs = this.#conflicts.get(systemId);
-    if (lastMs !== undefined && performance.now() - lastMs < CONFLICT_PAUSE_MS) return;
-    this.#conflicts.set(systemId, performance.now());
+    if (this.#wasToldOf(`two machines of ${systemId}`)) return;
     const message =
       `another machine at ${from} shows the certificate of this unit while it is connected; ` +
       'it was refused. Is its disk a copy? Reset the unit and provision both anew.';
@@ -106,7 +105,9 @@ export class Fleet {
     const { stores, events, nodes, blobsUrl, deltas, times, now } = this.#parts;
     const logger = this.#parts.logger.child({ systemId });
     this.close(systemId, 'replaced by a newer connection');
-    const session = new UnitSession({ systemId, socket, times, log: stores.messages, events, logger, now });
+    const onTooLarge = (largest: SentMessage | undefined) => this.#tooLarge(systemId, largest);
+    const log = stores.messages;
+    const session = new UnitSession({ systemId, socket, times, log, events, logger, now, onTooLarge });
     const link: Link = { session, opened: false, desiredInFlight: false, desiredIsOld: true };
     this.#links.set(systemId, link);
     session.serve(
@@ -127,6 +128,25 @@ export class Fleet {
     this.#seen(systemId);
     logger.info({}, 'a unit is online');
     events.publish(systemId, 'connected');
+  }
+
+  /** The unit will end each connection over it, so somebody must know why. */
+  #tooLarge(systemId: string, largest: SentMessage | undefined): void {
+    const { stores, logger, now } = this.#parts;
+    const what = largest ? `"${largest.messageType}" with ${largest.frame.length} bytes` : 'one that it acknowledged';
+    const message =
+      `the unit ended the connection: a message is too large for it. The largest that was on its way is ${what}; ` +
+      'aos-cm reads messages of up to 8 MiB. Deploy less to this unit, or in several items.';
+    logger.warn({ systemId, largest: what }, 'a message is too large for a unit, which ended the connection');
+    if (!this.#wasToldOf(`a large message to ${systemId}`))
+      stores.alerts.addOwn(systemId, { tag: 'cloudAlert', message }, now());
+  }
+
+  #wasToldOf(what: string): boolean {
+    const lastMs = this.#toldMs.get(what);
+    if (lastMs !== undefined && performance.now() - lastMs < TELL_AGAIN_MS) return true;
+    this.#toldMs.set(what, performance.now());
+    return false;
   }
 
   isOnline(systemId: string): boolean {

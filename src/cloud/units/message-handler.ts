@@ -155,7 +155,10 @@ export class UnitMessageHandler implements MessageHandler {
       return;
     }
     // It may take seconds; other messages of the unit do not wait for it.
-    void Promise.all(blobs.map((blob) => deltas.describe(blob, bases, blobsUrl()))).then(answer);
+    Promise.all(blobs.map((blob) => deltas.describe(blob, bases, blobsUrl())))
+      .then(answer)
+      // A unit that has gone meanwhile asks again.
+      .catch(() => undefined);
   }
 
   #judgeState(message: Extract<UnitMessage, { messageType: 'newState' }>): void {
