@@ -21,6 +21,7 @@ import {
 import { controllers, devices, fileSystems, findPrograms } from './gather-host.ts';
 import { keyDirectoriesOf, lookAtKeys } from './gather-keys.ts';
 import { lookAtPorts, portsOf } from './gather-ports.ts';
+import { lookAtSelinux } from './gather-selinux.ts';
 import { lookAtToken, tokensOf } from './gather-tokens.ts';
 
 /** Directories that the configuration names, and what they are. */
@@ -47,6 +48,7 @@ export async function gatherFacts(context: Context, configDir: string): Promise<
   ]);
   const places = placesIn(documents);
   const [known, limits, programs] = host;
+  const selinux = await lookAtSelinux(places.map(({ path }) => path));
   const daemons = [iam.fact, unit.fact, sm.fact].map((fact) =>
     hasConfigOf(fact.name, documents) ? fact : { ...fact, isForeign: true as const },
   );
@@ -59,6 +61,7 @@ export async function gatherFacts(context: Context, configDir: string): Promise<
     controllers: limits,
     programs,
     ...(made && { devices: made }),
+    ...(selinux && { selinux }),
     daemons,
     ...(unit.answer && { unit: unit.answer }),
     ...(iam.answer && { iamMode: iam.answer.mode }),
