@@ -8,6 +8,4 @@ export const ADVISORY_LOCKS = {
   schema: [OURS, 1],
   /** Making keys and certificates of the authority. */
   authority: [OURS, 2],
-  /** What one process does for all. */
-  leader: [OURS, 3],
 } as const;

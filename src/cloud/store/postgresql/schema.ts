@@ -293,6 +293,8 @@ const CLUSTER = `
   CREATE TABLE links (
     systemId TEXT PRIMARY KEY REFERENCES units ON DELETE CASCADE,
     process TEXT NOT NULL REFERENCES processes ON DELETE CASCADE,
+    -- Tells this link from a later one of the same unit.
+    hold TEXT NOT NULL,
     since TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp()
   );
   CREATE INDEX linksOfProcess ON links (process);

@@ -1,0 +1,89 @@
+/** What the processes of one cloud do for each other (docs/decisions/0020-postgresql.md). */
+import type { CloudMessage } from '../../protocol/index.ts';
+import type { UnitEvent } from '../units/events.ts';
+
+/** What the process that holds the link of a unit is to do. */
+export type Order =
+  /** What is wanted of the unit has changed. */
+  | { readonly do: 'tellDesired' }
+  | { readonly do: 'tellEnvVars' }
+  | { readonly do: 'close'; readonly reason: string }
+  | { readonly do: 'send'; readonly message: CloudMessage; readonly txn: string };
+
+/** The link of a unit, held by this process. */
+export interface Hold {
+  /** It is over. A later link of the same unit is untouched. */
+  release(): void;
+}
+
+export interface Cluster {
+  /** Whether no other process was alive when this one began: what it found unfinished, nobody will finish. */
+  readonly wasAlone: boolean;
+  /** From now on the member does what others ask of it, and hears of them. */
+  start(member: Member): Promise<void>;
+  /** Runs work that no other process does at the same time: it makes the keys of the authority. */
+  exclusively<T>(work: () => Promise<T>): Promise<T>;
+  /**
+   * Takes the link of a unit for this process. Undefined when another one holds it and the unit answers there within so
+   * many milliseconds; one that does not answer loses it.
+   */
+  claim(systemId: string, probeMs: number): Promise<Hold | undefined>;
+  /** Whether another process holds the link of a unit. */
+  isElsewhere(systemId: string): boolean;
+  /** Resolves when the process that holds the link has done it. Throws `wrongState` when none does, or does not answer. */
+  order(systemId: string, order: Order): Promise<void>;
+  /** Tells the others what has happened here. */
+  publish(event: UnitEvent): void;
+  stop(): Promise<void>;
+}
+
+/** What a process does for the others. */
+export interface Member {
+  /** Whether the unit answers on its link here. */
+  isAlive(systemId: string, probeMs: number): Promise<boolean>;
+  /** Throws when the unit has no link here. */
+  obey(systemId: string, order: Order): Promise<void>;
+  /** Something has happened at another process. */
+  hear(event: UnitEvent): void;
+  /** These links, or all of them, are another process's, or nobody's. */
+  lose(systemIds: readonly string[] | 'all'): void;
+  /** These units were linked to a process that is gone. */
+  orphan(systemIds: readonly string[]): void;
+  /** News may have been missed: whoever is linked here is told again what is wanted. */
+  catchUp(): void;
+}
+
+const NOTHING_HELD: Hold = { release: () => undefined };
+
+/** A cloud of one process. */
+export class SingleProcess implements Cluster {
+  readonly wasAlone = true;
+
+  async start(): Promise<void> {
+    // Nobody asks, and there is nobody to be heard of.
+  }
+
+  exclusively<T>(work: () => Promise<T>): Promise<T> {
+    return work();
+  }
+
+  async claim(): Promise<Hold> {
+    return NOTHING_HELD;
+  }
+
+  isElsewhere(): boolean {
+    return false;
+  }
+
+  async order(): Promise<void> {
+    throw new Error('a cloud of one process has no other one to order about');
+  }
+
+  publish(): void {
+    // There is nobody to be told.
+  }
+
+  async stop(): Promise<void> {
+    // Nothing lives here.
+  }
+}
