@@ -2,7 +2,8 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { pipeline } from 'node:stream/promises';
 import { asAosError, type Logger } from '../../core/index.ts';
-import type { BlobRow, ItemStore } from '../store/items.ts';
+import type { CloudDatabase } from '../store/cloud-database.ts';
+import type { BlobRow } from '../store/items.ts';
 import type { BlobVault } from './blob-vault.ts';
 import { parseByteRange } from './byte-range.ts';
 
@@ -10,9 +11,9 @@ export const BLOBS_PATH = '/blobs';
 const RETRY_AFTER_S = 10;
 const FILE = /^\/blobs\/([0-9a-f-]{36})$/;
 
-export function blobListener(items: ItemStore, vault: BlobVault, logger: Logger): RequestListener {
+export function blobListener(database: CloudDatabase, vault: BlobVault, logger: Logger): RequestListener {
   return (request, response) => {
-    serve(items, vault, request, response).catch((error) => {
+    serve(database, vault, request, response).catch((error) => {
       const { message } = asAosError(error);
       if (response.headersSent) {
         // The receiver went away, or the store failed: the length of the answer tells the receiver either way.
@@ -29,7 +30,7 @@ export function blobListener(items: ItemStore, vault: BlobVault, logger: Logger)
 }
 
 async function serve(
-  items: ItemStore,
+  database: CloudDatabase,
   vault: BlobVault,
   request: IncomingMessage,
   response: ServerResponse,
@@ -39,7 +40,7 @@ async function serve(
     return;
   }
   const file = FILE.exec(request.url?.split('?')[0] ?? '')?.[1];
-  const blob = file === undefined ? undefined : items.blobOfFile(file);
+  const blob = file === undefined ? undefined : await database.read(({ items }) => items.blobOfFile(file));
   if (!blob) {
     response.writeHead(404, { 'content-type': 'text/plain' }).end('there is no such blob\n');
     return;

@@ -3,7 +3,9 @@ import type { WebSocket } from 'ws';
 import { AosError, asAosError, type Logger } from '../../core/index.ts';
 import type { CloudMessage, DesiredStatus } from '../../protocol/index.ts';
 import { wantedConfig, wantedOn } from '../domain/facts.ts';
-import type { Stores } from '../store/open-stores.ts';
+import type { CloudDatabase } from '../store/cloud-database.ts';
+import type { PublishedItem } from '../store/items.ts';
+import type { Stores } from '../store/stores.ts';
 import { nodesToChange, planDesiredStatus } from './desired-status.ts';
 import type { UnitEvents } from './events.ts';
 import { UnitMessageHandler } from './message-handler.ts';
@@ -22,7 +24,7 @@ const CONFLICT_PAUSE_MS = 10 * 60_000;
 const STOP_PATIENCE_MS = 1000;
 
 export interface FleetParts {
-  readonly stores: Stores;
+  readonly database: CloudDatabase;
   readonly events: UnitEvents;
   readonly nodes: NodeProvisioning;
   readonly blobsUrl: () => string;
@@ -37,9 +39,9 @@ interface Link {
   readonly session: UnitSession;
   /** The unit has told of itself on this link, and so takes a desired status. */
   opened: boolean;
-  /** A desired status is on its way. */
+  /** A desired status is being made, or is on its way. */
   desiredInFlight: boolean;
-  /** What is wanted has changed since the last desired status left. */
+  /** What is wanted has changed since the last desired status was made. */
   desiredIsOld: boolean;
 }
 
@@ -75,10 +77,10 @@ export class Fleet {
     const probeMs = Math.min(MAX_PROBE_MS, this.#parts.times.ackTimeoutMs);
     link.session
       .isAlive(probeMs)
-      .then((alive) => {
+      .then(async (alive) => {
         this.#claims.delete(systemId);
         socket.resume();
-        if (alive && this.#links.get(systemId) === link) this.#refuse(systemId, socket, from);
+        if (alive && this.#links.get(systemId) === link) await this.#refuse(systemId, socket, from);
         else if (socket.readyState === socket.OPEN) this.#take(systemId, socket);
       })
       .catch((error) => {
@@ -87,8 +89,8 @@ export class Fleet {
       });
   }
 
-  #refuse(systemId: string, socket: WebSocket, from: string): void {
-    const { stores, events, logger, now } = this.#parts;
+  async #refuse(systemId: string, socket: WebSocket, from: string): Promise<void> {
+    const { database, events, logger, now } = this.#parts;
     socket.close(CLOSE.policy, 'a unit with this identity is connected already');
     logger.warn({ systemId, from }, 'two machines claim to be one unit; the second one is refused');
     const lastMs = this.#conflicts.get(systemId);
@@ -97,20 +99,20 @@ export class Fleet {
     const message =
       `another machine at ${from} shows the certificate of this unit while it is connected; ` +
       'it was refused. Is its disk a copy? Reset the unit and provision both anew.';
-    stores.alerts.addOwn(systemId, { tag: 'cloudAlert', message }, now());
+    await database.write(({ alerts }) => alerts.addOwn(systemId, { tag: 'cloudAlert', message }, now()));
     events.publish(systemId, 'conflict', { from });
   }
 
   #take(systemId: string, socket: WebSocket): void {
-    const { stores, events, nodes, blobsUrl, times, now } = this.#parts;
+    const { database, events, nodes, blobsUrl, times, now } = this.#parts;
     const logger = this.#parts.logger.child({ systemId });
     this.close(systemId, 'replaced by a newer connection');
-    const session = new UnitSession({ systemId, socket, times, log: stores.messages, events, logger, now });
+    const session = new UnitSession({ systemId, socket, times, database, events, logger, now });
     const link: Link = { session, opened: false, desiredInFlight: false, desiredIsOld: true };
     this.#links.set(systemId, link);
     session.serve(
       new UnitMessageHandler({
-        ...{ systemId, stores, events, nodes, blobsUrl, now },
+        ...{ systemId, database, events, nodes, blobsUrl, now },
         send: (message) => void session.send(message),
         onFullStatus: () => this.#open(systemId, link),
         onNodesMoved: () => this.#nodesMoved(systemId, link),
@@ -139,6 +141,20 @@ export class Fleet {
     return link.session;
   }
 
+  /**
+   * Writes something that the unit is then told, so that what it is told last is what was written last. `tell` answers
+   * the message; a unit that is offline is not told.
+   */
+  async writeAndTell<T>(systemId: string, write: () => Promise<T>, tell: (written: T) => CloudMessage): Promise<T> {
+    const session = this.#links.get(systemId)?.session;
+    if (!session) return write();
+    return session.step(async () => {
+      const written = await write();
+      if (!session.closed) session.send(tell(written));
+      return written;
+    });
+  }
+
   /** Sends a message and answers its txn. Throws `wrongState` when the unit is offline. */
   send(systemId: string, message: CloudMessage): string {
     return this.session(systemId).send(message).txn;
@@ -149,36 +165,41 @@ export class Fleet {
     const link = this.#links.get(systemId);
     if (!link) return;
     link.desiredIsOld = true;
-    this.#sendDesired(systemId, link);
+    this.#tellDesired(systemId, link);
   }
 
   /** The environment of instances has changed; the set replaces all earlier ones. */
   envVarsChanged(systemId: string): void {
     const link = this.#links.get(systemId);
-    if (link?.opened) this.#sendEnvVars(systemId, link);
+    if (link?.opened) this.#tellEnvVars(systemId, link);
   }
 
   /** Sends the desired status again, changed or not. Throws `wrongState` when the unit is offline. */
-  resendDesired(systemId: string): string {
-    return this.send(systemId, this.desiredOf(systemId));
+  async resendDesired(systemId: string): Promise<string> {
+    const session = this.session(systemId);
+    return session.step(async () => session.send(await this.#desiredNow(systemId)).txn);
   }
 
   /** What the unit is to become, as it would be told now. */
-  desiredOf(systemId: string): DesiredStatus {
-    const { stores } = this.#parts;
+  async desiredOf(stores: Stores, systemId: string): Promise<DesiredStatus> {
     const { items, units } = stores;
-    const wanted = wantedOn(stores, systemId);
+    const wanted = await wantedOn(stores, systemId);
     const versions = new Map(wanted.map(({ itemId, version }) => [itemId, version]));
-    const published = [...versions].map(([itemId, version]) => items.get(itemId, version));
-    const config = wantedConfig(stores, systemId);
+    const published: PublishedItem[] = [];
+    for (const [itemId, version] of versions) published.push(await items.get(itemId, version));
+    const config = await wantedConfig(stores, systemId);
     return planDesiredStatus({
       deployments: wanted,
-      subjects: stores.subjects.ofUnit(systemId),
+      subjects: await stores.subjects.ofUnit(systemId),
       items: published,
-      wishes: { ...units.wishes(systemId), ...(config && { unitConfig: config.config }) },
-      picture: units.picture(systemId),
-      chains: items.chainsOf(published),
+      wishes: { ...(await units.wishes(systemId)), ...(config && { unitConfig: config.config }) },
+      picture: await units.picture(systemId),
+      chains: await items.chainsOf(published),
     });
+  }
+
+  #desiredNow(systemId: string): Promise<DesiredStatus> {
+    return this.#parts.database.read((stores) => this.desiredOf(stores, systemId));
   }
 
   close(systemId: string, reason: string): void {
@@ -201,36 +222,46 @@ export class Fleet {
   #open(systemId: string, link: Link): void {
     if (link.opened) return;
     link.opened = true;
-    try {
-      this.#sendDesired(systemId, link);
-      this.#sendEnvVars(systemId, link);
-      this.#parts.onOpen?.(systemId);
-    } catch (error) {
-      this.#beginAnew(systemId, link, error);
-    }
+    this.#tellDesired(systemId, link);
+    this.#tellEnvVars(systemId, link);
+    this.#parts.onOpen?.(systemId);
   }
 
   /**
    * Units handle messages in parallel (spec/cloud-protocol.md 3.7): the next desired status leaves when the former was
    * acknowledged, so that an old one cannot overtake.
    */
-  #sendDesired(systemId: string, link: Link): void {
-    if (!link.opened || !link.desiredIsOld || link.desiredInFlight || link.session.closed) return;
-    const desired = this.desiredOf(systemId);
-    link.desiredIsOld = false;
+  #tellDesired(systemId: string, link: Link): void {
+    if (link.desiredInFlight) return;
     link.desiredInFlight = true;
-    const { acknowledged } = link.session.send(desired);
-    this.#parts.events.publish(systemId, 'desired');
-    acknowledged
-      .then(() => {
-        link.desiredInFlight = false;
-        this.#sendDesired(systemId, link);
-      })
-      .catch((error) => this.#beginAnew(systemId, link, error));
+    this.#sendDesired(systemId, link).catch((error) => this.#beginAnew(systemId, link, error));
+  }
+
+  /** Ends when the unit has acknowledged what is wanted, and nothing else was wanted meanwhile. */
+  async #sendDesired(systemId: string, link: Link): Promise<void> {
+    const { session } = link;
+    try {
+      while (link.opened && link.desiredIsOld && !session.closed) {
+        const sent = await session.step(async () => {
+          // What changes while this one is made makes it old again at once, and goes with the next one.
+          link.desiredIsOld = false;
+          const desired = await this.#desiredNow(systemId);
+          if (session.closed) return undefined;
+          const { acknowledged } = session.send(desired);
+          this.#parts.events.publish(systemId, 'desired');
+          // Not the promise itself: the step would wait for it.
+          return { acknowledged };
+        });
+        await sent?.acknowledged;
+      }
+    } finally {
+      // At once when the loop ends: a change right after it begins another one.
+      link.desiredInFlight = false;
+    }
   }
 
   /** What the unit is to become cannot be found out now: it is told when it comes again. */
-  #beginAnew(systemId: string, link: Link, error: unknown): void {
+  #beginAnew(systemId: string, link: Pick<Link, 'session'>, error: unknown): void {
     const { logger } = this.#parts;
     logger.error({ systemId, error: asAosError(error).message }, 'a unit could not be told what is wanted');
     link.session.close(CLOSE.failed, 'the cloud failed; come again');
@@ -241,21 +272,28 @@ export class Fleet {
    * "resume" while "paused" was on its way. It is sent now. A unit that cannot follow does not change the state of its
    * node, and so is not asked again and again.
    */
-  #nodesMoved(systemId: string, link: Link): void {
-    const { units } = this.#parts.stores;
-    if (nodesToChange(units.wishes(systemId), units.picture(systemId)).length === 0) return;
+  async #nodesMoved(systemId: string, link: Link): Promise<void> {
+    const changes = await this.#parts.database.read(async ({ units }) =>
+      nodesToChange(await units.wishes(systemId), await units.picture(systemId)),
+    );
+    if (changes.length === 0) return;
     link.desiredIsOld = true;
-    this.#sendDesired(systemId, link);
+    this.#tellDesired(systemId, link);
   }
 
-  #sendEnvVars(systemId: string, link: Link): void {
-    const { envVars } = this.#parts.stores.units.wishes(systemId);
-    if (envVars === undefined || link.session.closed) return;
-    link.session.send({ messageType: 'overrideEnvVars', items: envVars } as CloudMessage);
+  #tellEnvVars(systemId: string, { session }: Link): void {
+    session
+      .step(async () => {
+        const { envVars } = await this.#parts.database.read(({ units }) => units.wishes(systemId));
+        if (envVars === undefined || session.closed) return;
+        session.send({ messageType: 'overrideEnvVars', items: envVars } as CloudMessage);
+      })
+      .catch((error) => this.#beginAnew(systemId, { session }, error));
   }
 
   #seen(systemId: string): void {
-    const { stores, now } = this.#parts;
-    stores.group.note('when a unit was seen', () => stores.units.setSeen(systemId, now()));
+    const { database, now } = this.#parts;
+    const at = now();
+    database.note('when a unit was seen', ({ units }) => units.setSeen(systemId, at));
   }
 }

@@ -1,9 +1,10 @@
 /** What the cloud does with each message of a unit (spec/cloud-protocol.md 8, 14). */
-import type { CloudMessage, Identity, UnitMessage } from '../../protocol/index.ts';
+import type { BlobInfo, CloudMessage, Identity, UnitMessage } from '../../protocol/index.ts';
 import { blobInfo } from '../blobs/blob-vault.ts';
 import { wantedOn } from '../domain/facts.ts';
+import type { CloudDatabase } from '../store/cloud-database.ts';
 import { type InstanceName, stateChecksum } from '../store/instance-states.ts';
-import type { Stores } from '../store/open-stores.ts';
+import type { Stores } from '../store/stores.ts';
 import type { UnitEvents } from './events.ts';
 import type { NodeProvisioning } from './node-provisioning.ts';
 import { hasMovedNodes, mergeUnitStatus } from './unit-picture.ts';
@@ -11,7 +12,7 @@ import type { MessageHandler } from './unit-session.ts';
 
 export interface HandlerParts {
   readonly systemId: string;
-  readonly stores: Stores;
+  readonly database: CloudDatabase;
   readonly events: UnitEvents;
   readonly nodes: NodeProvisioning;
   readonly blobsUrl: () => string;
@@ -20,7 +21,7 @@ export interface HandlerParts {
   /** Told when the unit has drawn its picture anew. */
   readonly onFullStatus: () => void;
   /** Told when a status says that a node is in another state than before. */
-  readonly onNodesMoved: () => void;
+  readonly onNodesMoved: () => Promise<void>;
   readonly now: () => Date;
 }
 
@@ -47,58 +48,50 @@ export class UnitMessageHandler implements MessageHandler {
     this.#parts = parts;
   }
 
-  store(message: UnitMessage, log: () => void): Promise<void> {
-    const { stores, systemId, now } = this.#parts;
-    return stores.group.run(() => {
-      log();
-      stores.units.setSeen(systemId, now());
-      this.#remember(message);
-    });
-  }
-
-  #remember(message: UnitMessage): void {
-    const { stores, systemId, now } = this.#parts;
+  async store(message: UnitMessage, stores: Stores): Promise<void> {
+    const { systemId, now } = this.#parts;
+    await stores.units.setSeen(systemId, now());
     switch (message.messageType) {
       case 'unitStatus': {
-        const before = stores.units.picture(systemId);
+        const before = await stores.units.picture(systemId);
         const after = mergeUnitStatus(before, message);
         this.#nodesMoved = hasMovedNodes(before, after);
-        stores.units.setPicture(systemId, after);
+        await stores.units.setPicture(systemId, after);
         break;
       }
       case 'newState':
-        if (isIntact(message)) stores.states.put(systemId, instanceOf(message), message.state, now());
+        if (isIntact(message)) await stores.states.put(systemId, instanceOf(message), message.state, now());
         break;
       case 'monitoringData':
-        stores.samples.add(systemId, message, now());
+        await stores.samples.add(systemId, message, now());
         break;
       case 'alerts':
-        stores.alerts.add(systemId, message.items);
+        await stores.alerts.add(systemId, message.items);
         break;
       case 'pushLog':
-        stores.logs.add(systemId, message, now());
+        await stores.logs.add(systemId, message, now());
         break;
       case 'installUnitCertificatesConfirmation':
         for (const { serial } of message.certificates) {
-          if (serial !== '') stores.certificates.setInstalled(systemId, serial, now());
+          if (serial !== '') await stores.certificates.setInstalled(systemId, serial, now());
         }
         break;
     }
   }
 
   async react(message: UnitMessage): Promise<void> {
-    const { events, nodes, onFullStatus, onNodesMoved, send, stores, systemId } = this.#parts;
+    const { database, events, nodes, onFullStatus, onNodesMoved, send, systemId } = this.#parts;
     switch (message.messageType) {
       case 'unitStatus':
         events.publish(systemId, 'status', { isDeltaInfo: message.isDeltaInfo });
         if (!message.isDeltaInfo) onFullStatus();
-        if (this.#nodesMoved) onNodesMoved();
+        if (this.#nodesMoved) await onNodesMoved();
         break;
       case 'requestBlobUrls':
         send({
           messageType: 'blobUrls',
           correlationId: message.correlationId,
-          items: this.#blobs(message.digests),
+          items: await this.#blobs(message.digests),
         });
         break;
       case 'newState':
@@ -106,7 +99,7 @@ export class UnitMessageHandler implements MessageHandler {
         break;
       case 'stateRequest': {
         const instance = instanceOf(message);
-        const state = message.default ? '' : stores.states.get(systemId, instance);
+        const state = message.default ? '' : await database.read(({ states }) => states.get(systemId, instance));
         send({ messageType: 'updateState', ...members(instance), stateChecksum: stateChecksum(state), state });
         break;
       }
@@ -144,12 +137,16 @@ export class UnitMessageHandler implements MessageHandler {
   }
 
   /** Those of the blobs that belong to an item of the unit; for others it learns that there is none. */
-  #blobs(digests: readonly string[]) {
-    const { stores, systemId, blobsUrl } = this.#parts;
-    const itemIds = wantedOn(stores, systemId).map(({ itemId }) => itemId);
-    return digests.flatMap((digest) => {
-      const blob = stores.items.blobOfItems(itemIds, digest);
-      return blob ? [blobInfo(blob, blobsUrl())] : [];
+  #blobs(digests: readonly string[]): Promise<BlobInfo[]> {
+    const { database, systemId, blobsUrl } = this.#parts;
+    return database.read(async (stores) => {
+      const itemIds = new Set((await wantedOn(stores, systemId)).map(({ itemId }) => itemId));
+      const infos: BlobInfo[] = [];
+      for (const digest of digests) {
+        const blob = await stores.items.blobOfItems(itemIds, digest);
+        if (blob) infos.push(blobInfo(blob, blobsUrl()));
+      }
+      return infos;
     });
   }
 
