@@ -1,4 +1,5 @@
 /** What the processes of one cloud do for each other (docs/decisions/0020-postgresql.md). */
+import { AosError } from '../../core/index.ts';
 import type { CloudMessage } from '../../protocol/index.ts';
 import type { UnitEvent } from '../units/events.ts';
 
@@ -8,6 +9,7 @@ export type Order =
   | { readonly do: 'tellDesired' }
   | { readonly do: 'tellEnvVars' }
   | { readonly do: 'close'; readonly reason: string }
+  | { readonly do: 'resendDesired'; readonly txn: string }
   | { readonly do: 'send'; readonly message: CloudMessage; readonly txn: string };
 
 /** The link of a unit, held by this process. */
@@ -17,6 +19,8 @@ export interface Hold {
 }
 
 export interface Cluster {
+  /** Whether there may be other processes; if not, nothing needs to be waited for. */
+  readonly isShared: boolean;
   /** Whether no other process was alive when this one began: what it found unfinished, nobody will finish. */
   readonly wasAlone: boolean;
   /** From now on the member does what others ask of it, and hears of them. */
@@ -30,6 +34,11 @@ export interface Cluster {
   claim(systemId: string, probeMs: number): Promise<Hold | undefined>;
   /** Whether another process holds the link of a unit. */
   isElsewhere(systemId: string): boolean;
+  /**
+   * Tells all others; the one that holds the link does it. So nobody is missed whose link is being taken right now; and
+   * nobody waits for it.
+   */
+  tell(systemId: string, order: Order): void;
   /** Resolves when the process that holds the link has done it. Throws `wrongState` when none does, or does not answer. */
   order(systemId: string, order: Order): Promise<void>;
   /** Tells the others what has happened here. */
@@ -53,10 +62,11 @@ export interface Member {
   catchUp(): void;
 }
 
-const NOTHING_HELD: Hold = { release: () => undefined };
+export const NOTHING_HELD: Hold = { release: () => undefined };
 
 /** A cloud of one process. */
 export class SingleProcess implements Cluster {
+  readonly isShared = false;
   readonly wasAlone = true;
 
   async start(): Promise<void> {
@@ -75,8 +85,12 @@ export class SingleProcess implements Cluster {
     return false;
   }
 
-  async order(): Promise<void> {
-    throw new Error('a cloud of one process has no other one to order about');
+  tell(): void {
+    // There is nobody to be told.
+  }
+
+  async order(systemId: string): Promise<void> {
+    throw new AosError('wrongState', `unit ${systemId} is offline`);
   }
 
   publish(): void {

@@ -8,6 +8,7 @@ const OrderShape = z.discriminatedUnion('do', [
   z.object({ do: z.literal('tellDesired') }),
   z.object({ do: z.literal('tellEnvVars') }),
   z.object({ do: z.literal('close'), reason: z.string() }),
+  z.object({ do: z.literal('resendDesired'), txn: z.string() }),
   // What goes to a unit was checked where it was made.
   z.object({
     do: z.literal('send'),
@@ -36,6 +37,7 @@ const Note = z.discriminatedUnion('kind', [
     systemId: z.string(),
     probeMs: z.number(),
   }),
+  z.object({ kind: z.literal('tell'), systemId: z.string(), order: OrderShape }),
   z.object({ kind: z.literal('order'), to: z.string(), question: z.string(), systemId: z.string(), order: OrderShape }),
   /** To a probe: whether the unit is alive; to an order: whether it was done, or why not. */
   z.object({ kind: z.literal('answer'), to: z.string(), question: z.string(), yes: z.boolean(), because: z.string() }),

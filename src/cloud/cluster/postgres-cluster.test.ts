@@ -171,6 +171,19 @@ test('an order reaches the process that holds the link, and its refusal the one 
   await expect(second.cluster.order('v', { do: 'tellEnvVars' })).rejects.toMatchObject({ code: 'wrongState' });
 });
 
+test('what is told to all is done by the one that holds the link', async () => {
+  const second = await Process.start();
+  await second.take('u');
+  first().cluster.tell('u', { do: 'tellEnvVars' });
+  first().cluster.tell('v', { do: 'tellEnvVars' });
+  first().cluster.tell('u', { do: 'close', reason: 'r' });
+  await eventually(() => second.done).toHaveLength(2);
+  expect(second.done).toEqual([
+    { systemId: 'u', do: 'tellEnvVars' },
+    { systemId: 'u', do: 'close', reason: 'r' },
+  ]);
+});
+
 test('what happens at one process is heard at the others, in order, however large', async () => {
   const second = await Process.start();
   const event = (data: string): UnitEvent => ({ systemId: 'u', at: 'now', event: 'alerts', data: { data } });

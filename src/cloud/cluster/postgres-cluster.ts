@@ -29,6 +29,7 @@ const ORDER_MS = 5000;
 const MAX_CLAIMS = 5;
 
 export class PostgresCluster implements Cluster {
+  readonly isShared = true;
   /** Name of this process. */
   readonly id = randomUUID();
   readonly #parts: PostgresClusterParts;
@@ -104,6 +105,10 @@ export class PostgresCluster implements Cluster {
 
   isElsewhere(systemId: string): boolean {
     return this.#elsewhere.has(systemId);
+  }
+
+  tell(systemId: string, order: Order): void {
+    this.#bulletin.tell({ kind: 'tell', systemId, order });
   }
 
   async order(systemId: string, order: Order): Promise<void> {
@@ -235,6 +240,16 @@ export class PostgresCluster implements Cluster {
         break;
       case 'probe':
         this.#answer(from, note.question, member.isAlive(note.systemId, note.probeMs));
+        break;
+      case 'tell':
+        member.obey(note.systemId, note.order).catch((error) => {
+          const { logger } = this.#parts;
+          // Most processes have no link of the unit, and nothing to do.
+          logger.debug(
+            { systemId: note.systemId, error: asAosError(error).message },
+            'nothing was done for another process',
+          );
+        });
         break;
       case 'order':
         this.#answer(...([from, note.question, member.obey(note.systemId, note.order).then(() => true)] as const));
