@@ -7,6 +7,7 @@ import type { BlobVault } from '../blobs/blob-vault.ts';
 import { wantedOn } from '../domain/facts.ts';
 import type { CloudDatabase } from '../store/cloud-database.ts';
 import type { PublishedItem } from '../store/items.ts';
+import type { Stores } from '../store/stores.ts';
 import { pageOf } from './paging.ts';
 import type { RestParts } from './parts.ts';
 import type { Router } from './router.ts';
@@ -83,6 +84,8 @@ export function itemRoutes(router: Router, parts: RestParts): void {
       };
       const blobs = await collectBlobs(vault, database, item.indexDigest, request.type);
       const { added, published } = await database.write(async ({ items }) => {
+        // One that no item needed may have been removed with another item meanwhile.
+        await mustHave(items, 'blob', blobs);
         const isNew = await items.add(item, blobs);
         return { added: isNew, published: await items.get(id, version) };
       }, 'cloud.item');
@@ -174,15 +177,16 @@ async function collectBlobs(
         `manifest ${digest} has ${manifest.layers.length} layers, its image configuration ${image.rootfs.diff_ids.length} diff_ids`,
       );
     }
-    const missing = await database.read(async ({ items }) => {
-      for (const layer of manifest.layers) if (!(await items.blob(layer.digest))) return layer.digest;
-      return undefined;
-    });
-    if (missing !== undefined) throw new AosError('invalidArgument', `layer ${missing} was not uploaded`);
-    digests.push(
-      ...[digest, manifest.config.digest, manifest.aosItemConfig.digest],
-      ...manifest.layers.map((layer) => layer.digest),
-    );
+    const layers = manifest.layers.map((layer) => layer.digest);
+    await database.read(({ items }) => mustHave(items, 'layer', layers));
+    digests.push(...[digest, manifest.config.digest, manifest.aosItemConfig.digest], ...layers);
   }
   return digests;
+}
+
+/** Throws `invalidArgument` when one of the blobs is not there. */
+async function mustHave(items: Stores['items'], what: string, digests: readonly Digest[]): Promise<void> {
+  for (const digest of digests) {
+    if (!(await items.blob(digest))) throw new AosError('invalidArgument', `${what} ${digest} was not uploaded`);
+  }
 }

@@ -113,7 +113,8 @@ export class Fleet {
     session.serve(
       new UnitMessageHandler({
         ...{ systemId, database, events, nodes, blobsUrl, now },
-        send: (message) => void session.send(message),
+        // A unit that has gone meanwhile asks again when it comes.
+        send: (message) => void (session.closed || session.send(message)),
         onFullStatus: () => this.#open(systemId, link),
         onNodesMoved: () => this.#nodesMoved(systemId, link),
       }),
@@ -203,6 +204,8 @@ export class Fleet {
   }
 
   close(systemId: string, reason: string): void {
+    // Whoever waits to take the place of this link must not do so now: the unit may have been reset.
+    this.#claims.get(systemId)?.close(CLOSE.policy, reason);
     const link = this.#links.get(systemId);
     if (!link) return;
     this.#links.delete(systemId);

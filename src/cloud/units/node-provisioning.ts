@@ -116,7 +116,13 @@ export class NodeProvisioning {
     const issued = await authority.issueForUnit({
       ...{ csr, systemId: owner.systemId, type: owner.type, discoveryUrl: discoveryUrl() },
     });
-    await database.write(({ certificates }) => certificates.addForUnit(issued, owner, now()));
+    await database.write(async ({ certificates, units }) => {
+      // Signing took time: a unit that was reset meanwhile has no certificates, and gets none.
+      if ((await units.get(owner.systemId)).status !== 'provisioned') {
+        throw new AosError('wrongState', `unit ${owner.systemId} is not provisioned any more`);
+      }
+      await certificates.addForUnit(issued, owner, now());
+    });
     return issued;
   }
 
