@@ -3,7 +3,7 @@ import { defineConfig } from 'vitest/config';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 /** These take minutes: the others fill what they leave. */
-const LONGEST = ['power-cut.test.ts', 'unit.test.ts', 'provisioned-node.test.ts'];
+const LONGEST = ['firmware.test.ts', 'power-cut.test.ts', 'inside.test.ts', 'unit.test.ts', 'provisioned-node.test.ts'];
 
 class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {

@@ -17,6 +17,8 @@ export interface CloudOptions {
   readonly restartPauseMs?: number;
   /** Network namespace that it runs in; then `config` should say where it listens. */
   readonly namespace?: string;
+  /** It is killed when this process dies, however it does; otherwise it goes on until somebody cleans up. */
+  readonly endsWithUs?: boolean;
   /** Other keys of its configuration. */
   readonly config?: Readonly<Record<string, unknown>>;
 }
@@ -85,6 +87,7 @@ export async function startCloud(directory: string, options: CloudOptions = {}):
       pidFile: join(layout.root, 'aos-cloud.pid'),
       restartPauseMs: options.restartPauseMs ?? 1000,
       ...(options.namespace !== undefined && { namespace: options.namespace }),
+      ...(options.endsWithUs && { endsWithUs: true }),
     },
     events,
   );

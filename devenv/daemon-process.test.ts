@@ -1,8 +1,9 @@
+import { spawn } from 'node:child_process';
 import { EventEmitter, once } from 'node:events';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { type DaemonEvent, DaemonProcess, startTimeOf } from './daemon-process.ts';
 
 let directory: string;
@@ -73,4 +74,23 @@ test('the pid file names the process as long as it runs', async () => {
   await daemon.stop();
   await exited;
   await expect(readFile(file)).rejects.toThrow(/ENOENT/);
+});
+
+test('a daemon ends with whoever started it, where that is wanted', async () => {
+  const spec = { ...daemon.spec, endsWithUs: true, args: undefined };
+  const starter = `
+    import { EventEmitter } from 'node:events';
+    import { DaemonProcess } from ${JSON.stringify(join(import.meta.dirname, 'daemon-process.ts'))};
+    const daemon = new DaemonProcess({ ...${JSON.stringify(spec)}, args: () => ['start'] }, new EventEmitter());
+    await daemon.start();
+    console.log(daemon.pid);`;
+  await writeFile(join(directory, 'starter.mjs'), starter);
+  const run = spawn(process.execPath, [join(directory, 'starter.mjs')], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const [line] = (await once(run.stdout, 'data')) as [Buffer];
+  const pid = Number(line.toString());
+  expect(startTimeOf(pid)).toBeDefined();
+
+  run.kill('SIGKILL');
+
+  await vi.waitUntil(() => startTimeOf(pid) === undefined, { timeout: 20_000 });
 });

@@ -22,6 +22,8 @@ export interface DaemonSpec {
   readonly env?: Readonly<Record<string, string>>;
   /** Network namespace that it runs in; absent: that of this process. */
   readonly namespace?: string;
+  /** It is killed when this process dies, however it does. Only for a process whose main thread starts it. */
+  readonly endsWithUs?: boolean;
   /** Pause before a restart; units of the product wait 10 s. */
   readonly restartPauseMs: number;
 }
@@ -134,6 +136,7 @@ export class DaemonProcess {
     const log = openSync(spec.logFile, 'a');
     const startedAt = performance.now();
     const words = [
+      ...(spec.endsWithUs ? ['setpriv', '--pdeathsig', 'KILL'] : []),
       // Only the network is another one; `ip netns exec` would hide the cgroups too.
       ...(spec.namespace === undefined ? [] : ['nsenter', `--net=/run/netns/${spec.namespace}`]),
       process.execPath,

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
-import { type DescField, type DescFile, type DescMessage, ScalarType } from '@bufbuild/protobuf';
+import { create, type DescField, type DescFile, type DescMessage, ScalarType, toBinary } from '@bufbuild/protobuf';
+import { FeatureSet_FieldPresence } from '@bufbuild/protobuf/wkt';
 import { expect, test } from 'vitest';
 import { file_common_v1_common } from './gen/common/v1/common_pb.js';
 import { file_common_v2_common } from './gen/common/v2/common_pb.js';
@@ -7,7 +8,10 @@ import { file_communicationmanager_v3_updatescheduler } from './gen/communicatio
 import { file_iamanager_v6_iamanager } from './gen/iamanager/v6/iamanager_pb.js';
 import { file_iamanager_version } from './gen/iamanager/version_pb.js';
 import { file_servicemanager_v5_network } from './gen/servicemanager/v5/network_pb.js';
-import { file_servicemanager_v5_servicemanager } from './gen/servicemanager/v5/servicemanager_pb.js';
+import {
+  file_servicemanager_v5_servicemanager,
+  InstanceStatusSchema,
+} from './gen/servicemanager/v5/servicemanager_pb.js';
 import { file_updatemanager_v2_updatemanager } from './gen/updatemanager/v2/updatemanager_pb.js';
 
 const FILES: readonly DescFile[] = [
@@ -20,6 +24,9 @@ const FILES: readonly DescFile[] = [
   file_servicemanager_v5_servicemanager,
   file_updatemanager_v2_updatemanager,
 ];
+
+/** What is ours alone (docs/decisions/0024-whole-reasons.md). */
+const OURS = ['field\tservicemanager.v5.InstanceStatus\t1000\treason\tstring\t'];
 
 /** One line per RPC, enum value and field, in the form of the vector file. */
 function describeContracts(): string[] {
@@ -79,6 +86,17 @@ function elementType(field: DescField): string {
 test('[X-02] every package, RPC, enum value and field number is that of the contract table', () => {
   const table = readFileSync(new URL('../../test/vectors/grpc-contracts.tsv', import.meta.url), 'utf8');
   const expected = table.replace(/\n$/, '').split('\n');
-  expect(describeContracts().toSorted()).toEqual(expected.toSorted());
+  const ours = new Set(OURS);
+  const lines = describeContracts();
+  expect(lines.filter((line) => !ours.has(line)).toSorted()).toEqual(expected.toSorted());
+  expect(lines.filter((line) => ours.has(line)).toSorted()).toEqual(OURS.toSorted());
   expect(expected.length).toBeGreaterThan(400);
+});
+
+test('[X-02] what we add may be absent, and comes after all that a peer knows', () => {
+  expect(InstanceStatusSchema.field.reason.presence).toBe(FeatureSet_FieldPresence.EXPLICIT);
+  const bare = create(InstanceStatusSchema, { state: 'failed', error: { aosCode: 7 } });
+  const told = create(InstanceStatusSchema, { ...bare, reason: 'a long story' });
+  const bytes = toBinary(InstanceStatusSchema, bare);
+  expect(toBinary(InstanceStatusSchema, told).subarray(0, bytes.length)).toEqual(bytes);
 });

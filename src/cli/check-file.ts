@@ -4,9 +4,10 @@ import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { AosError, asAosError, parseJson } from '../core/index.ts';
-import { type CheckReport, withLine } from '../daemon/index.ts';
+import { type CheckReport, judgeFile, withLine } from '../daemon/index.ts';
+import { loadDaemonChecks } from './daemon-checks.ts';
 
-/** Each kind with the program that knows it, which is asked: so the judge is who will read it. */
+/** Each kind with the program that knows it: so the judge is who will read it. */
 const JUDGES = {
   cm: ['aos-cm', 'config'],
   sm: ['aos-sm', 'config'],
@@ -42,6 +43,11 @@ export function kindOf(file: string): Kind {
 export async function checkFile(file: string, kind: Kind): Promise<CheckReport> {
   if (kind === 'item') return checkItem(file);
   const [program, what] = JUDGES[kind];
+  const checks = (await loadDaemonChecks())[program];
+  return checks ? judgeFile(checks, what, file) : askProgram(program, what, file);
+}
+
+function askProgram(program: string, what: string, file: string): Promise<CheckReport> {
   const beside = join(dirname(process.argv[1]!), `${program}.mjs`);
   const [command, ...words] = existsSync(beside) ? [process.execPath, beside] : [program];
   return new Promise((resolve, reject) => {

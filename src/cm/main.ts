@@ -9,9 +9,9 @@ import {
   type Life,
   loadConfig,
   MetricsServer,
-  readText,
   runDaemon,
 } from '../daemon/index.ts';
+import { CHECKS } from './checks.ts';
 import { CmConfig } from './config.ts';
 import { connectModules } from './connect-modules.ts';
 import { ControlDesk } from './control/index.ts';
@@ -21,7 +21,6 @@ import { BlobServer, parseFileServerUrl } from './images/index.ts';
 import { unitMetrics } from './metrics.ts';
 import { type Modules, makeModules } from './modules.ts';
 import { DATABASE_FILE, openCmStore } from './store.ts';
-import { checkUnitConfig } from './unit-config/index.ts';
 import { UpdateScheduler } from './update-scheduler.ts';
 
 const VERSION = '0.1.0';
@@ -117,11 +116,6 @@ async function describeReset({ configPath }: DaemonOptions): Promise<string> {
     ...[storageDir, stateDir].map((path) => `  ${path}`),
   ].join('\n');
 }
-
-const CHECKS = {
-  config: (text: string, path: string) => readText(CmConfig, text, path).warnings,
-  'unit-config': checkUnitConfig,
-};
 
 void runDaemon({
   name: 'aos-cm',

@@ -22,6 +22,8 @@ export interface InstanceStatus {
   readonly error?: ErrorInfo | undefined;
   readonly envVars?: readonly { readonly name: string; readonly error?: ErrorInfo | undefined }[] | undefined;
   readonly stateChecksum?: string | undefined;
+  /** All words of its node about `error`, where its own are too short for them. */
+  readonly reason?: string | undefined;
   /** A sentence for people: why it is there, or why nowhere. */
   readonly because?: string | undefined;
 }

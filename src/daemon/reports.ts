@@ -22,6 +22,8 @@ export interface UnitReport {
     /** Since when it has been in this state; ISO 8601. */
     readonly since: string;
     readonly lastError?: string;
+    /** Its kind: `ECONNREFUSED`, `CERT_HAS_EXPIRED`, `timeout`. */
+    readonly lastErrorCode?: string;
   };
   readonly update: {
     readonly state: UpdateState;

@@ -1,19 +1,18 @@
 /** aos-iam: identity, keys and certificates, nodes, permissions (spec/iam.md). */
 import { AosError, systemClock } from '../core/index.ts';
 import {
-  type Checks,
   ControlServer,
   checkHandlers,
   type DaemonOptions,
   type Life,
   loadConfig,
   MetricsServer,
-  readText,
   runDaemon,
 } from '../daemon/index.ts';
 import type { CertificateHandler } from './certificates/certificate-handler.ts';
 import { openCertificates } from './certificates/open-certificates.ts';
 import { TokenWatch } from './certificates/token-watch.ts';
+import { CHECKS } from './checks.ts';
 import { checkConfig, IamConfig, isMainNode } from './config/iam-config.ts';
 import { makeIdentifier } from './identity/open-identifier.ts';
 import { TOKEN_WATCH_MS } from './limits.ts';
@@ -126,14 +125,6 @@ function forgetNode(main: MainNodeParts | undefined, ownNodeId: string, body: un
   if (typeof nodeId !== 'string') throw new AosError('invalidArgument', 'expected {"nodeId": "…"}');
   if (nodeId === ownNodeId) throw new AosError('invalidArgument', 'the main node cannot forget itself');
   main.registry.forget(nodeId);
-}
-
-const CHECKS: Checks = { config: check };
-
-function check(text: string, path: string): readonly string[] {
-  const { value, warnings } = readText(IamConfig, text, path);
-  checkConfig(value);
-  return warnings;
 }
 
 void runDaemon({

@@ -1,6 +1,7 @@
 /** aos-mp: carries the traffic of a node that has no network to the main node (spec/mp.md). */
 import { systemClock } from '../core/index.ts';
-import { type DaemonOptions, type Life, loadConfig, MetricsServer, readText, runDaemon } from '../daemon/index.ts';
+import { type DaemonOptions, type Life, loadConfig, MetricsServer, runDaemon } from '../daemon/index.ts';
+import { CHECKS } from './checks.ts';
 import { checkConfig, MpConfig } from './config.ts';
 import { linkMetrics } from './metrics.ts';
 import { openProxy } from './open-proxy.ts';
@@ -21,18 +22,11 @@ async function run(life: Life, options: DaemonOptions): Promise<void> {
   if (metrics) life.use('metrics', metrics);
 }
 
-function check(text: string, path: string): readonly string[] {
-  const { value, warnings } = readText(MpConfig, text, path);
-  // As a provisioned node reads it: a blank one needs less.
-  checkConfig(value, false);
-  return warnings;
-}
-
 void runDaemon({
   name: 'aos-mp',
   version: VERSION,
   defaultConfigPath: 'aos_message_proxy.cfg',
   hasProvisioningMode: true,
-  checks: { config: check },
+  checks: CHECKS,
   run,
 });

@@ -2,7 +2,6 @@
 import { readFile } from 'node:fs/promises';
 import { asAosError, systemClock } from '../core/index.ts';
 import {
-  type Checks,
   ControlServer,
   checkHandlers,
   type DaemonOptions,
@@ -10,12 +9,12 @@ import {
   type Life,
   loadConfig,
   MetricsServer,
-  readText,
   runDaemon,
 } from '../daemon/index.ts';
 import { HostJournal } from '../platform/journal/index.ts';
 import { systemDiskQuota } from '../platform/quota/index.ts';
 import { AlertGate, damageAlert, InstanceAlerts, JournalAlerts, parseFilters, ResourceAlerts } from './alerts/index.ts';
+import { CHECKS } from './checks.ts';
 import { CloudPresence, CmLink, CmServices, IamPermissions, waitForNodeInfo } from './client/index.ts';
 import { SmConfig } from './config.ts';
 import { execution } from './execution.ts';
@@ -243,8 +242,6 @@ async function run(life: Life, options: DaemonOptions): Promise<void> {
   });
   if (metrics) life.use('metrics', metrics);
 }
-
-const CHECKS: Checks = { config: (text, path) => readText(SmConfig, text, path).warnings };
 
 void runDaemon({
   name: 'aos-sm',

@@ -42,6 +42,8 @@ export interface InstanceStatus {
   readonly manifestDigest: string;
   readonly state: InstanceState;
   readonly error?: ErrorInfo | undefined;
+  /** All words of the failure, when the short text of `error` does not say them all. */
+  readonly reason?: string | undefined;
   readonly envVars: readonly { readonly name: string; readonly error?: ErrorInfo | undefined }[];
 }
 

@@ -12,6 +12,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { Agent, type ScriptOptions, type ScriptResult } from './agent.ts';
+import { CHECKOUT_SERIAL, makeCheckoutDisk } from './checkout-disk.ts';
 import { Disk, type PowerCut } from './disk.ts';
 import type { MachineImage } from './image.ts';
 import { makeDisks } from './machine-disks.ts';
@@ -40,6 +41,8 @@ export interface MachineOptions {
   readonly dataBytes?: number;
   /** Size of one more disk, `/dev/vdc`, without anything on it; none by default. */
   readonly blankDiskBytes?: number;
+  /** A disk with this checkout, for tests that run inside (tests-inside.ts). */
+  readonly hasCheckout?: boolean;
   /** For the kernel's command line. */
   readonly kernelWords?: readonly string[];
   readonly network?: MachineNetwork;
@@ -67,6 +70,7 @@ export interface BootOptions {
 /** Debian's `ovmf`: the program, and a store of variables to begin with. */
 const FIRMWARE = '/usr/share/OVMF/OVMF_CODE_4M.fd';
 const VARIABLES = 'variables.fd';
+const CHECKOUT = 'checkout.img';
 const FIRMWARE_VARIABLES = '/usr/share/OVMF/OVMF_VARS_4M.fd';
 
 export class Machine {
@@ -110,6 +114,7 @@ export class Machine {
     const disks = await Promise.all(
       paths.map((path) => DiskServer.listen(new Disk(path), `${path.slice(0, -'.img'.length)}.nbd`)),
     );
+    if (options.hasCheckout) await makeCheckoutDisk(join(directory, CHECKOUT));
     if (options.hasFirmware || options.slots) await run('cp', [FIRMWARE_VARIABLES, join(directory, VARIABLES)]);
     return new Machine(directory, options, disks, link, machineId);
   }
@@ -309,6 +314,7 @@ sync`);
     const errors = this.#disks.reduce((sum, server) => sum + server.errors, 0);
     await Promise.all(this.#disks.map((server) => server.close()));
     if (this.#failed) {
+      await rm(join(this.directory, CHECKOUT), { force: true });
       for (const { disk } of this.#disks) await rm(disk.path, { force: true });
     } else {
       await rm(this.directory, { recursive: true, force: true });
@@ -322,6 +328,9 @@ sync`);
     return qemuCommand({
       ...{ memoryMib, cpus, port, consolePath: this.consolePath },
       disks: this.#disks.map(({ disk }) => disk.path.replace(/\.img$/, '.nbd')),
+      ...(this.#options.hasCheckout && {
+        readOnlyDisk: { path: join(this.directory, CHECKOUT), serial: CHECKOUT_SERIAL },
+      }),
       ...(this.link && { link: this.link }),
       ...((this.#options.hasFirmware || slots) && { firmware: { program: FIRMWARE, variables } }),
       ...(!slots && {

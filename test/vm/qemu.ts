@@ -40,6 +40,8 @@ export interface QemuOptions {
   readonly cpus: number;
   /** Sockets of the disk servers, in the order of the disks. */
   readonly disks: readonly string[];
+  /** A file that is one more disk, never written to, with its serial number. */
+  readonly readOnlyDisk?: { readonly path: string; readonly serial: string };
   readonly consolePath: string;
   /** Socket for the agent. */
   readonly port: string;
@@ -56,7 +58,7 @@ export interface QemuOptions {
 const PROCESSOR = 'max,la57=off,smap=off,smep=off,pku=off';
 
 export function qemuCommand(options: QemuOptions): string[] {
-  const { memoryMib, cpus, disks, consolePath, port, link, firmware, boots } = options;
+  const { memoryMib, cpus, disks, readOnlyDisk, consolePath, port, link, firmware, boots } = options;
   return [
     'qemu-system-x86_64',
     ...['-machine', 'q35', '-accel', 'tcg,thread=multi', '-cpu', PROCESSOR],
@@ -74,6 +76,12 @@ export function qemuCommand(options: QemuOptions): string[] {
       '-device',
       `virtio-blk-pci,drive=disk${index},write-cache=on`,
     ]),
+    ...(readOnlyDisk
+      ? [
+          ...['-blockdev', `driver=file,node-name=read-only,filename=${readOnlyDisk.path},read-only=on`],
+          ...['-device', `virtio-blk-pci,drive=read-only,serial=${readOnlyDisk.serial}`],
+        ]
+      : []),
     ...(link
       ? [
           ...['-netdev', `tap,id=link,ifname=${link.device},script=no,downscript=no`],

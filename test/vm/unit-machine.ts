@@ -62,7 +62,7 @@ export class UnitMachine {
     let machine: Machine | undefined;
     try {
       const config = { hostName: hostAddress, listenHost: hostAddress, ports: CLOUD_PORTS };
-      cloud = await startCloud(join(directory, 'cloud'), { config, namespace, verbose: 'debug' });
+      cloud = await startCloud(join(directory, 'cloud'), { config, namespace, endsWithUs: true, verbose: 'debug' });
       const files = { [CA_FILE]: await readFile(cloud.layout.rootCa), ...options.files };
       machine = await Machine.create({ ...options, files, image, network });
       const unit = new UnitMachine(directory, network, cloud, machine);

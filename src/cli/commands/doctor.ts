@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { CONFIG_DIR_HELP, type Context } from '../context.ts';
-import { diagnose, type Finding } from '../doctor/diagnose.ts';
+import { diagnose } from '../doctor/diagnose.ts';
+import type { Finding } from '../doctor/finding.ts';
 import { EXIT } from '../exit-codes.ts';
 import type { Look } from '../output.ts';
 

@@ -45,6 +45,7 @@ const healthy: Facts = {
   configs: [{ path: '/etc/aos/cm.cfg' }],
   ports: [{ daemon: 'aos-cm', key: 'cmServerUrl', port: 8093, holder: { pid: 7, command: 'node /usr/lib/aos-cm.js' } }],
   tokens: [token('fine')],
+  keyDirectories: [],
   places: [{ what: 'storages', path: '/var/aos/storages', space }],
   setAside: [],
 };
@@ -57,9 +58,6 @@ const without = (list: readonly string[] | undefined, name: string) => (list ?? 
 const daemonIs = (index: number, fact: object) =>
   healthy.daemons.map((daemon, at) => (at === index ? { ...daemon, ...fact } : daemon));
 const place = (more: object) => ({ places: [{ ...healthy.places[0]!, space: { ...space, ...more } }] });
-const link = (lastError: string) => ({
-  unit: { ...unit, cloud: { ...unit.cloud, state: 'disconnected', lastError } },
-});
 
 test.each<[string, Partial<Facts>, 'fault' | 'warning', string, RegExp, RegExp]>([
   ['not root', { isRoot: false }, 'warning', 'permission', /not root/, /sudo/],
@@ -137,22 +135,6 @@ test.each<[string, Partial<Facts>, 'fault' | 'warning', string, RegExp, RegExp]>
     'token aoscore',
     /CKR_DEVICE/,
     /journalctl/,
-  ],
-  [
-    'a cloud that is from tomorrow',
-    link('certificate is not yet valid'),
-    'warning',
-    'cloud',
-    /not yet/,
-    /clock of this node is behind/,
-  ],
-  [
-    'a cloud that is from yesterday',
-    link('certificate has expired'),
-    'warning',
-    'cloud',
-    /expired/,
-    /clock of this node is ahead/,
   ],
   [
     'a broken configuration',
@@ -233,9 +215,6 @@ test.each<[string, Partial<Facts>, 'fault' | 'warning', string, RegExp, RegExp]>
     /renewed/,
   ],
   ['a CM that waits', { unit: { ...unit, waitsFor: 'IAM does not answer' } }, 'fault', 'unit', /IAM does not/, /mend/],
-  ['an unknown name of the cloud', link('getaddrinfo ENOTFOUND cloud'), 'warning', 'cloud', /ENOTFOUND/, /DNS/],
-  ['a closed port of the cloud', link('connect ECONNREFUSED 1.2.3.4'), 'warning', 'cloud', /REFUSED/, /firewall/],
-  ['a cloud of another CA', link('self-signed certificate in chain'), 'warning', 'cloud', /self-signed/, /caCert/],
   [
     'a node that is away',
     { unit: { ...unit, nodes: [{ ...unit.nodes[0]!, connected: false }] } },

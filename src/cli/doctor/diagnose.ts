@@ -1,17 +1,9 @@
 /** The judgement of `aosctl doctor`: each finding with its cure (spec/beyond.md P-08). Pure. */
 import { PLAUSIBLE_DATE_MS } from '../../core/index.ts';
-import type { CertificateFact, DaemonFact, Facts, PlaceFact, PortFact, TokenFact } from './facts.ts';
-
-export type Level = 'ok' | 'warning' | 'fault';
-
-export interface Finding {
-  /** What was looked at: `memory limits`, `daemon aos-cm`. */
-  readonly check: string;
-  readonly level: Level;
-  readonly found: string;
-  /** What to do; absent when nothing is wrong. */
-  readonly cure?: string;
-}
+import { keyDirectory, token } from './diagnose-keys.ts';
+import { cloudLink } from './diagnose-link.ts';
+import type { CertificateFact, DaemonFact, Facts, PlaceFact, PortFact } from './facts.ts';
+import { type Finding, fault, ok, told, warning } from './finding.ts';
 
 const MIB = 1024 ** 2;
 const DAY_MS = 86_400_000;
@@ -32,15 +24,12 @@ export function diagnose(facts: Facts): Finding[] {
     ...facts.setAside.map(setAside),
     ...facts.ports.map((one) => port(one, facts)),
     ...facts.tokens.map(token),
+    ...facts.keyDirectories.flatMap(keyDirectory),
     ...facts.daemons.map((daemon) => daemonFinding(daemon, facts)),
     ...current(facts).map((one) => certificate(one, facts.nowMs)),
     ...unit(facts),
   ];
 }
-
-const ok = (check: string, found: string): Finding => ({ check, level: 'ok', found });
-const warning = (check: string, found: string, cure: string): Finding => ({ check, level: 'warning', found, cure });
-const fault = (check: string, found: string, cure: string): Finding => ({ check, level: 'fault', found, cure });
 
 function host({ kernel, fileSystems, controllers, programs, devices, isRoot }: Facts): Finding[] {
   const has = (name: string) => programs.includes(name);
@@ -134,44 +123,6 @@ function port({ daemon, key, port, holder }: PortFact, { daemons }: Facts): Find
   );
 }
 
-/** What a person does about a token that cannot be opened. */
-function token({ name, library, pinFile, state, detail }: TokenFact): Finding {
-  const check = `token ${name}`;
-  const again = 'the keys are lost without it: restore the file from a backup, or provision the node again';
-  switch (state) {
-    case 'fine':
-      return ok(check, `its PIN is in ${pinFile}`);
-    case 'closed pin':
-      return warning(check, `we may not read ${pinFile}`, 'sudo aosctl doctor');
-    case 'no pin':
-      return fault(check, `its PIN is missing: ${pinFile} does not exist`, again);
-    case 'empty pin':
-      return fault(check, `its PIN is missing: ${pinFile} is empty`, again);
-    case 'wrong pin':
-      return fault(check, `the PIN in ${pinFile} is wrong`, `stop aos-iam before the token locks itself; ${again}`);
-    case 'locked pin':
-      return fault(
-        check,
-        'its PIN is locked after too many wrong ones',
-        'unlock it as its maker says, or provision the node again',
-      );
-    case 'no library':
-      return fault(
-        check,
-        `${library} cannot be loaded${told(detail)}`,
-        'install what it belongs to (SoftHSM: apt-get install softhsm2)',
-      );
-    case 'no token':
-      return fault(
-        check,
-        `it is not there${told(detail)}`,
-        'check the device, and SOFTHSM2_CONF in /etc/default/aoscore',
-      );
-    case 'failed':
-      return fault(check, `it cannot be opened${told(detail)}`, 'journalctl -u aos-iam tells more; check the device');
-  }
-}
-
 function config({ path, problem, isDirectory }: Facts['configs'][number]): Finding {
   const check = `configuration ${path}`;
   if (problem === undefined) return ok(check, 'can be read');
@@ -255,13 +206,9 @@ function unit({ unit: report }: Facts): Finding[] {
     return [fault('unit', `aos-cm waits: ${report.waitsFor}`, 'mend what it waits for; it goes on by itself')];
   }
   const { cloud, nodes, instances, unitConfig } = report;
-  const link =
-    cloud.state === 'connected'
-      ? ok('cloud', `connected to ${cloud.url ?? 'it'} since ${cloud.since}`)
-      : warning('cloud', `${cloud.state} since ${cloud.since}${told(cloud.lastError)}`, cureOfLink(cloud.lastError));
   const failed = instances.filter(({ state }) => state === 'failed');
   return [
-    link,
+    cloudLink(cloud),
     ...nodes.map(({ nodeId, state, connected, error }) =>
       connected && state === 'provisioned'
         ? ok(`node ${nodeId}`, 'connected')
@@ -290,26 +237,4 @@ function unit({ unit: report }: Facts): Finding[] {
       ),
     ),
   ];
-}
-
-const told = (error: string | undefined): string => (error ? `: ${error}` : '');
-
-/** The words of the link name the cause; each has its own way out. */
-function cureOfLink(error = ''): string {
-  if (/not yet valid/i.test(error)) {
-    return 'the clock of this node is behind, or that of the cloud ahead: compare "date" on both';
-  }
-  if (/certificate has expired|CERT_HAS_EXPIRED/i.test(error)) {
-    return 'the clock of this node is ahead, or the certificate of the cloud was not renewed: compare "date" on both';
-  }
-  if (/ENOTFOUND|EAI_AGAIN|getaddrinfo/i.test(error)) {
-    return 'its name is not known here: check DNS of this node and the address in the configuration';
-  }
-  if (/ECONNREFUSED|EHOSTUNREACH|ENETUNREACH|ETIMEDOUT|timeout/i.test(error)) {
-    return 'it is not reached: check the network, the route and firewalls on the way; services go on meanwhile';
-  }
-  if (/certificate|TLS|SSL|handshake|self.signed|unable to (get|verify)/i.test(error)) {
-    return 'its certificate is not trusted, or ours is not: check "caCert" of cm.cfg and the certificates above';
-  }
-  return 'it connects again by itself; aosctl events tells what happened';
 }

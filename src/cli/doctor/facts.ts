@@ -48,6 +48,31 @@ export interface TokenFact {
   readonly detail?: string;
 }
 
+/** A directory that holds keys of this node as files. */
+export interface KeyDirectoryFact {
+  readonly path: string;
+  /** Certificate types that have their keys there. */
+  readonly types: readonly string[];
+  /** `closed`: we may not look. `foreign`: of another user than ours, which IAM would refuse. `mode`: octal. */
+  readonly state:
+    | { readonly is: 'fine' | 'absent' | 'closed' | 'no directory' }
+    | { readonly is: 'shared'; readonly mode: string }
+    | { readonly is: 'foreign'; readonly uid: number };
+  /** Empty when the directory is no good. */
+  readonly keys: readonly KeyFact[];
+}
+
+export interface KeyFact {
+  readonly type: string;
+  /** Of the key. */
+  readonly path: string;
+  readonly state:
+    | { readonly is: 'fine' | 'absent' | 'no file' | 'other certificate' }
+    | { readonly is: 'exposed'; readonly mode: string }
+    | { readonly is: 'foreign'; readonly uid: number }
+    | { readonly is: 'unreadable' | 'damaged'; readonly detail: string };
+}
+
 /** A directory of the daemons and the file system that it lies on. */
 export interface PlaceFact {
   readonly what: string;
@@ -95,6 +120,7 @@ export interface Facts {
   readonly configs: readonly ConfigFact[];
   readonly ports: readonly PortFact[];
   readonly tokens: readonly TokenFact[];
+  readonly keyDirectories: readonly KeyDirectoryFact[];
   readonly places: readonly PlaceFact[];
   /** Databases that were set aside because they were damaged. */
   readonly setAside: readonly string[];

@@ -3,9 +3,8 @@ import { execFile } from 'node:child_process';
 import { access, constants, readdir, readFile, stat, statfs } from 'node:fs/promises';
 import { release } from 'node:os';
 import { delimiter, join } from 'node:path';
-import { promisify } from 'node:util';
 import { asAosError, isObject, parseJson } from '../../core/index.ts';
-import { CHECK_PATH, type CheckQuestion, type CheckReport, type UnitReport } from '../../daemon/index.ts';
+import { askControl, CHECK_PATH, type CheckQuestion, type CheckReport, type UnitReport } from '../../daemon/index.ts';
 import { checkFile, type Kind, kindOf } from '../check-file.ts';
 import { type Context, LOCAL_DAEMONS, type LocalDaemon } from '../context.ts';
 import { plainWords } from '../plain-words.ts';
@@ -16,22 +15,22 @@ import {
   type DaemonFact,
   type DaemonName,
   type Facts,
+  type KeyDirectoryFact,
   type PlaceFact,
   type TokenFact,
 } from './facts.ts';
+import { keyDirectoriesOf, lookAtKeys } from './gather-keys.ts';
 import { lookAtPorts, portsOf } from './gather-ports.ts';
 import { lookAtToken, tokensOf } from './gather-tokens.ts';
-
-const run = promisify(execFile);
 
 const PROGRAMS = ['crun', 'runc', 'conmon', 'nft', 'ip', 'tc', 'dnsmasq'];
 /** Where daemons look, whatever the path of whoever asks. */
 const SYSTEM_PATH = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'];
-/** How a device of each kind is made, in a network name space that ends with the try. */
-const DEVICES: Readonly<Record<string, readonly string[]>> = {
-  bridge: ['name', 'd0', 'type', 'bridge'],
-  veth: ['name', 'd0', 'type', 'veth', 'peer', 'name', 'd1'],
-  vlan: ['link', 'lo', 'name', 'd0', 'type', 'vlan', 'id', '1'],
+/** How a device of each kind is made; it is called like its kind. */
+const DEVICES: Readonly<Record<string, string>> = {
+  bridge: 'name bridge type bridge',
+  veth: 'name veth type veth peer name peer',
+  vlan: 'link lo name vlan type vlan id 1',
 };
 const TRY_TIMEOUT_MS = 10_000;
 
@@ -79,6 +78,7 @@ export async function gatherFacts(context: Context, configDir: string): Promise<
       (daemon) => daemons.some(({ name, state }) => name === daemon && state === 'answers') && !waits(daemon, unit),
     ),
     tokens: await tokens(documents, iam),
+    keyDirectories: await keyDirectories(documents, iam),
     places: await Promise.all(places.map(lookAt)),
     setAside: (await Promise.all(places.map(({ path }) => setAsideIn(path)))).flat(),
   };
@@ -96,6 +96,18 @@ async function tokens(documents: readonly ConfigDocument[], { answer }: Answer<I
   // One after another: a library takes one user at a time in a process.
   for (const token of wanted) facts.push(await lookAtToken(token, answer === undefined));
   return facts;
+}
+
+/** A blank node has no keys yet. */
+async function keyDirectories(
+  documents: readonly ConfigDocument[],
+  { answer }: Answer<IamAnswer>,
+): Promise<KeyDirectoryFact[]> {
+  if (answer?.mode === 'provisioning') return [];
+  const wanted = documents.flatMap(({ path, value }) =>
+    value && kindOf(path) === 'iam' ? keyDirectoriesOf(value) : [],
+  );
+  return Promise.all(wanted.map(lookAtKeys));
 }
 
 /** When something in these directories was last written. */
@@ -177,7 +189,7 @@ async function askWhoRuns(context: Context, kind: Kind, path: string, text: stri
   if (daemon === undefined) return undefined;
   try {
     const question: CheckQuestion = { kind: 'config', path, text };
-    return await context.askDaemon<CheckReport>(daemon, CHECK_PATH, question);
+    return await askControl<CheckReport>(context.socketOf(daemon), CHECK_PATH, question);
   } catch {
     // It does not run, or is of a time before this question: another finding says so.
     return undefined;
@@ -269,16 +281,21 @@ async function findPrograms(): Promise<string[]> {
 
 const settled = [() => true, () => false] as const;
 
-/** Kinds of network devices that this kernel makes; undefined without the right to try. */
+/**
+ * Kinds of network devices that this kernel makes, tried in a network name space that ends with the one process; undefined
+ * without the right to try.
+ */
 async function devices(): Promise<string[] | undefined> {
   if (process.getuid?.() !== 0) return undefined;
-  const names = Object.keys(DEVICES);
-  const works = await Promise.all(
-    names.map((name) =>
-      run('unshare', ['--net', 'ip', 'link', 'add', ...DEVICES[name]!], { timeout: TRY_TIMEOUT_MS }).then(...settled),
-    ),
-  );
-  return names.filter((_, index) => works[index]);
+  const lines = [...Object.values(DEVICES).map((words) => `link add ${words}`), 'link show'];
+  const there = await new Promise<string>((resolve) => {
+    // A line that fails does not keep the others from being done, and what could be made is shown whatever failed.
+    const words = ['--net', 'ip', '-json', '-force', '-batch', '-'];
+    const ip = execFile('unshare', words, { timeout: TRY_TIMEOUT_MS }, (_failure, stdout) => resolve(stdout));
+    ip.stdin?.on('error', () => undefined); // It was not even started, so it shows nothing.
+    ip.stdin?.end(lines.join('\n'));
+  });
+  return Object.keys(DEVICES).filter((name) => there.includes(`"ifname":"${name}"`));
 }
 
 async function read(path: string): Promise<string> {

@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { asAosError, isAosError, isObject } from '../../core/index.ts';
 import { loadPkcs11, type Pkcs11Library, type TokenSelector } from '../../platform/token/index.ts';
+import { member } from './config-member.ts';
 import type { TokenFact } from './facts.ts';
 
 /** Where the package says which token store SoftHSM uses. */
@@ -31,10 +32,6 @@ export function tokensOf(config: Readonly<Record<string, unknown>>): WantedToken
     found.set(JSON.stringify(token), token);
   }
   return [...found.values()];
-}
-
-function member(object: Readonly<Record<string, unknown>>, name: string): unknown {
-  return Object.entries(object).find(([key]) => key.toLowerCase() === name.toLowerCase())?.[1];
 }
 
 /**

@@ -77,6 +77,7 @@ export async function writeBundle(bundle: PlannedBundle, vault: BlobVault, targe
     for (const blob of bundle.blobs) await addBlob(tar, blob, vault);
   } catch (error) {
     tar.destroy();
+    // It ends because the archive was broken off just now; why is in the error that is thrown.
     await sent.catch(() => undefined);
     throw error;
   }

@@ -277,6 +277,26 @@ describe('why', () => {
     expect(told(await why('web/subject/0'))).toContain('its node reports an error: exit code 3 (error 1)');
   });
 
+  test('[P-03] an instance failed: all words of its node, also those that the message of an error is too short for', async () => {
+    opened();
+    for (const nodeId of ['second', 'third']) unit.connect(nodeId);
+    const reason = `it cannot be started: device /dev/radar of resource "radar" is not on this node, ${'and so on '.repeat(20)}`;
+    let outcome = { state: 'failed', message: 'device /dev/radar of resource "radar" is not', reason };
+    const sm = unit.connect('main', { outcome: () => outcome });
+    await carryOut(desiredStatus({}));
+    have('web', '1');
+    await carryOut(desiredStatus({ web: '1' }));
+    expect(told(await why('web/subject/0'))).toContain(`its node reports an error: ${reason} (error 1)`);
+    expect(told(await why('main'))).toContain(`web/subject/0 is failed: ${reason} (error 1)`);
+
+    // What is over leaves no words behind.
+    outcome = { state: 'failed', message: 'exit code 3', reason: '' };
+    sm.reportAll();
+    await expect
+      .poll(async () => told(await why('web/subject/0')))
+      .toContain('its node reports an error: exit code 3 (error 1)');
+  });
+
   test('[P-03] [CM-82] an instance does not run because its subject is not there', async () => {
     opened();
     await connectAll();

@@ -77,8 +77,10 @@ function whyInstance(id: string, facts: WhyFacts): WhyReport {
   if (status) reasons.push(...placeOf(status, facts));
   const node = nodes.find(({ nodeId }) => nodeId === status?.nodeId);
   if (node && (!node.isConnected || node.state !== 'provisioned')) reasons.push(nodeReason(node));
-  if (status?.error)
-    reasons.push({ what: `its ${status.nodeId ? 'node' : 'placement'} reports an error`, ...causeOf(status.error) });
+  if (status?.error) {
+    const what = `its ${status.nodeId ? 'node' : 'placement'} reports an error`;
+    reasons.push({ what, ...causeOf(status.error, status.reason) });
+  }
   reasons.push(...toldOf(facts, 'instance', id));
   const place = status?.nodeId ? ` on node ${status.nodeId}` : '';
   return {
@@ -136,7 +138,7 @@ function whyNode(node: NodeInfo, facts: WhyFacts): WhyReport {
       nodeReason(node),
       ...here.map((one) => ({
         what: `${instanceName(one.ident)} is ${one.state}`,
-        ...(one.because && { because: one.because }),
+        ...(one.error ? causeOf(one.error, one.reason) : one.because && { because: one.because }),
       })),
       ...toldOf(facts, 'node', node.nodeId),
     ],
@@ -184,10 +186,10 @@ function nodeReason({ nodeId, state, isConnected, error, attrs }: NodeInfo): Why
   return { what, ...causeOf(error) };
 }
 
-function causeOf(error: ErrorInfo | undefined): { readonly because?: string } {
+function causeOf(error: ErrorInfo | undefined, words = error?.message): { readonly because?: string } {
   if (!error) return {};
   const exit = error.exitCode === 0 ? '' : `, exit code ${error.exitCode}`;
-  return { because: `${error.message || 'no text'} (error ${error.aosCode}${exit})` };
+  return { because: `${words || 'no text'} (error ${error.aosCode}${exit})` };
 }
 
 function toldOf({ events }: WhyFacts, kind: WhyReport['kind'], id: string): WhyReason[] {

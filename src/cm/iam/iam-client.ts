@@ -146,6 +146,7 @@ export class IamClient {
         if (signal.aborted) return;
         this.#options.logger.info({ error: asAosError(error).message }, `${what} of IAM are subscribed again`);
       }
+      // Ends early only because the CM stops, which the loop sees.
       await this.#options.clock.sleep(RESUBSCRIBE_MS, signal).catch(() => undefined);
     }
   }

@@ -21,6 +21,7 @@ import type { EventSink } from '../events/index.ts';
 import type { ItemStatus } from '../model.ts';
 import { IMAGES } from '../numbers.ts';
 import type { BlobFetcher } from './blob-fetcher.ts';
+import { deltaBases } from './delta-bases.ts';
 import { type DocumentCache, type ItemDocuments, walkItem } from './item-documents.ts';
 import { type ItemRow, type ItemRows, itemKey } from './item-rows.ts';
 import { Limiter } from './limiter.ts';
@@ -273,6 +274,7 @@ export class ImageManager implements ItemReader {
         if (signal.aborted) return;
         const aos = asAosError(error);
         if (aos.code !== 'canceled') logger.warn({ error: aos.message }, 'items could not be looked after');
+        // Ends early only because the CM stops, which the loop sees.
         await this.#clock.sleep(removeOutdatedPeriodMs, signal).catch(() => undefined);
       }
     }
@@ -302,7 +304,8 @@ export class ImageManager implements ItemReader {
     try {
       await walkItem(row.indexDigest, {
         documents,
-        visit: (digest) => fetcher.ensure(digest, trust, signal),
+        visit: (digest, layer) =>
+          fetcher.ensure(digest, trust, signal, layer && (() => deltaBases(row, layer, this.#options))),
         wantsPlatform,
         signal,
       });

@@ -46,6 +46,7 @@ export class SpaceKeeper {
    */
   reserve(path: string, bytes: number): Promise<Reservation> {
     const reserved = this.#queue.then(() => this.#reserve(path, bytes));
+    // Whoever asked is refused with the reason; the next one has its turn all the same.
     this.#queue = reserved.catch(() => undefined);
     return reserved;
   }

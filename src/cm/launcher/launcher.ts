@@ -120,6 +120,7 @@ export class Launcher {
     this.#abort.abort();
     this.#links.stop();
     await this.#rebalances.stop();
+    // Whoever asked for the round is told of its failure; here it only has to be over.
     await this.#round.catch(() => undefined);
   }
 
@@ -189,6 +190,7 @@ export class Launcher {
   async #exclusively(work: () => Promise<void>, signal: AbortSignal): Promise<void> {
     const before = this.#round;
     const mine = (async () => {
+      // How it ended is a matter of whoever asked for it.
       await before.catch(() => undefined);
       throwIfCanceled(signal);
       await work();

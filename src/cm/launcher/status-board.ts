@@ -81,9 +81,10 @@ export class StatusBoard {
     const key = rowKey(instance);
     const known = this.#statuses.get(key);
     if (!known || known.nodeId !== nodeId) return;
-    const { runtimeId, manifestDigest, state, error, envVars } = instance;
-    const { error: _, ...rest } = known;
-    this.#put(key, { ...rest, runtimeId, manifestDigest, state, ...(error ? { error } : {}), envVars });
+    const { runtimeId, manifestDigest, state, error, reason, envVars } = instance;
+    const { error: _, reason: __, ...rest } = known;
+    const failure = { ...(error && { error }), ...(error && reason && { reason }) };
+    this.#put(key, { ...rest, runtimeId, manifestDigest, state, ...failure, envVars });
   }
 
   #putPreinstalled(statuses: Map<string, InstanceStatus>, nodeId: string, instance: ReportedInstance): void {

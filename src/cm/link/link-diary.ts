@@ -1,5 +1,5 @@
 /** What the link is doing and why, for people: its report, the event log, the log of the daemon. */
-import type { AosError, Clock, Logger } from '../../core/index.ts';
+import { AosError, type Clock, type Logger } from '../../core/index.ts';
 import type { EventLog } from '../events/index.ts';
 import type { LinkReport, LinkState } from './model.ts';
 import type { Dropped } from './outbox.ts';
@@ -26,12 +26,14 @@ export class LinkDiary {
 
   enter(state: LinkState, url?: string): void {
     const { logger } = this.#options;
-    const { lastError } = this.#report;
+    const { lastError, lastErrorCode } = this.#report;
     this.#report = {
       state,
       ...(url === undefined ? {} : { url }),
       since: this.#now(),
-      ...(lastError === undefined || state === 'connected' ? {} : { lastError }),
+      ...(lastError === undefined || lastErrorCode === undefined || state === 'connected'
+        ? {}
+        : { lastError, lastErrorCode }),
     };
     logger.debug({ state, url }, 'cloud link');
     if (state !== 'connected') return;
@@ -43,7 +45,7 @@ export class LinkDiary {
   failed(error: AosError, what: string): void {
     // The same failure again and again is one event.
     if (this.#report.lastError !== error.message) this.record(what, error.message);
-    this.#report = { ...this.#report, lastError: error.message };
+    this.#report = { ...this.#report, lastError: error.message, lastErrorCode: kindOf(error) };
     this.#options.logger.warn({ error: error.message, code: error.code }, what);
   }
 
@@ -69,4 +71,14 @@ export class LinkDiary {
   #now(): string {
     return this.#options.clock.now().toISOString();
   }
+}
+
+/** The code of what is at the bottom of an error: there the system and OpenSSL say what happened. */
+function kindOf(error: AosError): string {
+  let kind: string = error.code;
+  for (let cause: unknown = error.cause; cause instanceof Error; cause = cause.cause) {
+    const code: unknown = cause instanceof AosError ? undefined : (cause as NodeJS.ErrnoException).code;
+    if (typeof code === 'string') kind = code;
+  }
+  return kind;
 }

@@ -15,6 +15,8 @@ export interface LinkReport {
   readonly since: string;
   /** Why the last attempt failed or the last session ended; absent while all is well. */
   readonly lastError?: string;
+  /** What kind of failure that was, for programs: the code of the system, of OpenSSL, else of aoscore. */
+  readonly lastErrorCode?: string;
 }
 
 export interface SendOptions {

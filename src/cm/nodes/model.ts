@@ -21,6 +21,8 @@ export interface ReportedInstance {
   readonly manifestDigest: string;
   readonly state: InstanceState;
   readonly error?: ErrorInfo | undefined;
+  /** All words of the failure; absent from a peer that knows none but those of `error`. */
+  readonly reason?: string | undefined;
   readonly envVars: readonly { readonly name: string; readonly error?: ErrorInfo | undefined }[];
 }
 

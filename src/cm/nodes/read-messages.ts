@@ -2,7 +2,7 @@
 import type { Timestamp } from '@bufbuild/protobuf/wkt';
 import type { common, sm } from '../../api/contracts.ts';
 import { readErrorMessage, readIdentMessage } from '../../api/index.ts';
-import { AosError, type ErrorInfo, type InstanceState, toErrorInfo } from '../../core/index.ts';
+import { AosError, type ErrorInfo, type InstanceState, shortenMessage, toErrorInfo } from '../../core/index.ts';
 import type { ArchInfo, OsInfo, RuntimeInfo } from '../model.ts';
 import type {
   AlertContent,
@@ -17,6 +17,8 @@ import type {
 } from './model.ts';
 
 const INSTANCE_STATES: ReadonlySet<string> = new Set<InstanceState>(['activating', 'active', 'inactive', 'failed']);
+/** Nothing that a peer says is kept without a bound. */
+const MAX_REASON_BYTES = 2048;
 const QUOTA_STATES: ReadonlySet<string> = new Set<QuotaAlertState>(['raise', 'continue', 'fall']);
 
 /** A peer's error as it came, or undefined for success. */
@@ -77,6 +79,7 @@ export function readInstance(message: sm.InstanceStatus): ReportedInstance {
     manifestDigest: message.manifestDigest,
     state: message.state as InstanceState,
     error: readError(message.error),
+    ...(message.reason && { reason: shortenMessage(message.reason, MAX_REASON_BYTES) }),
     envVars: message.envVars.map(({ name, error }) => ({ name, error: readError(error) })),
   };
 }

@@ -16,6 +16,8 @@ export interface ScriptedSmOptions {
   readonly outcome?: (info: sm.InstanceInfo) => {
     state: string;
     message?: string;
+    /** All words of the failure, as ours tell them. */
+    reason?: string;
     aosCode?: number;
     exitCode?: number;
   };
@@ -113,7 +115,7 @@ export class ScriptedSm {
   }
 
   #status(info: sm.InstanceInfo): sm.InstanceStatus {
-    const { state, message, aosCode = 1, exitCode = 0 } = this.#options.outcome?.(info) ?? { state: 'active' };
+    const { state, message, reason, aosCode = 1, exitCode = 0 } = this.#options.outcome?.(info) ?? { state: 'active' };
     return create(sm.InstanceStatusSchema, {
       ...(info.instance ? { instance: info.instance } : {}),
       version: info.version,
@@ -122,6 +124,7 @@ export class ScriptedSm {
       envVars: info.envVars.map(({ name }) => ({ name })),
       state,
       error: message ? { aosCode, exitCode, message } : {},
+      ...(reason && { reason }),
     });
   }
 

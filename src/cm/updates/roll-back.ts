@@ -50,6 +50,8 @@ export interface RollBackFacts {
 export interface RollBack extends RejectedItem {
   /** What takes its place. */
   readonly to: string;
+  /** For people: why the instance did not become active, in all words that there are. */
+  readonly because: string;
 }
 
 /** Wanted versions with an instance that is not active, although a former version is there to go back to. */
@@ -71,7 +73,8 @@ export function planRollBack(desired: Desired, facts: RollBackFacts): RollBack[]
     );
     if (!bad || !facts.wantsRollback(itemId, version)) return [];
     const error = bad.error ?? { aosCode: ERROR_CODES.timeout, exitCode: 0, message: 'did not become active' };
-    return [{ itemId, version, indexDigest, error, to: former.version }];
+    const because = bad.reason || error.message || `code ${error.aosCode}`;
+    return [{ itemId, version, indexDigest, error, to: former.version, because }];
   });
 }
 

@@ -389,15 +389,15 @@ export class UpdateManager {
     const facts = { ...this.#facts(), rejected: this.#rejected };
     const plan = planRollBack(desired, { ...facts, wantsRollback: (itemId) => wishes.get(itemId) === true });
     if (plan.length === 0) return false;
-    const rejected = [...this.#rejected, ...plan.map(({ to: _, ...one }) => one)];
+    const rejected = [...this.#rejected, ...plan.map(({ to: _, because: __, ...one }) => one)];
     const sinceMs = this.#clock.now().getTime();
     store.rollBack(rejected, 'downloading', sinceMs);
     this.#rejected = rejected;
     this.#became('downloading', sinceMs);
-    for (const { itemId, version, to, error } of plan) {
+    for (const { itemId, version, to, because } of plan) {
       const about = { kind: 'item', id: `${itemId} ${version}` } as const;
-      const because = `an instance of it did not become active: ${error.message || `code ${error.aosCode}`}`;
-      events.record({ about, what: `is rolled back to version ${to}`, because });
+      const words = `an instance of it did not become active: ${because}`;
+      events.record({ about, what: `is rolled back to version ${to}`, because: words });
     }
     return true;
   }

@@ -21,6 +21,13 @@ export function helperEnvironment(more: Readonly<Record<string, string>> = {}): 
   return { ...environment, ...more };
 }
 
+/** Why a program is ended early. Where whoever asked for it has no more time, the program is named: it is the one that hangs. */
+export function endedEarly(what: string, signal: AbortSignal, startedMs: number): AosError {
+  const { reason } = signal;
+  if (!(reason instanceof Error) || reason.name !== 'TimeoutError') return canceledBy(signal);
+  return new AosError('timeout', `${what} did not end within ${Math.round(performance.now() - startedMs)} ms`);
+}
+
 /** Exit code and output; a signal counts as -1. Throws `timeout`, `canceled`, or the error of a failed start. */
 export function execProgram(file: string, args: readonly string[], options: ExecOptions): Promise<ExecResult> {
   throwIfCanceled(options.signal);
@@ -37,7 +44,8 @@ export function execProgram(file: string, args: readonly string[], options: Exec
       failure = error;
       child.kill('SIGKILL');
     };
-    const onAbort = () => end(canceledBy(options.signal));
+    const startedMs = performance.now();
+    const onAbort = () => end(endedEarly(file, options.signal, startedMs));
     const timer = setTimeout(
       () => end(new AosError('timeout', `${file} did not end within ${options.timeoutMs} ms`)),
       options.timeoutMs,

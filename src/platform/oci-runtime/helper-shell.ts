@@ -7,11 +7,11 @@
  * version 2 (spec/decisions.md 5.2); doing the same for each container costs as much as starting it.
  */
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
-import type { Readable, Writable } from 'node:stream';
-import { AosError, asAosError, canceledBy, throwIfCanceled } from '../../core/index.ts';
-import { commandLineOf, endDescendants, parentOf } from '../proc/index.ts';
+import type { Duplex, Readable, Writable } from 'node:stream';
+import { AosError, asAosError, throwIfCanceled } from '../../core/index.ts';
+import { childrenOf, commandLineOf, endDescendants, parentOf } from '../proc/index.ts';
 import type { ExecResult } from './container-engine.ts';
-import { helperEnvironment, quote } from './exec-file.ts';
+import { endedEarly, helperEnvironment, quote } from './exec-file.ts';
 
 /** Longest answer of a job: with number and code it fits into what a pipe takes as a whole. */
 const MAX_ANSWER_BYTES = 3_500;
@@ -20,6 +20,8 @@ const MAX_COMPLAINT_CHARACTERS = 1_024;
 const LINE_MARK = '\x1e';
 /** A word of the command line of our shells and of all that they have split off and not yet replaced. */
 const MARK = 'aos-helpers';
+/** Descriptor of the first pipe after the three that every program has. */
+export const FIRST_PIPE = 3;
 const FORMER_MS = 5_000;
 const FORMER_PAUSE_MS = 10;
 
@@ -31,6 +33,8 @@ export interface HelperShellOptions {
   readonly hidden?: { readonly mountPoint: string; readonly unshare: string } | undefined;
   /** Moves the shell where its children shall be; called once for each shell, before it does anything. */
   readonly place: (pid: number) => void;
+  /** Given: each shell has so many more pipes, from descriptor 3 on, and whoever wants to read them gets their ends. */
+  readonly pipes?: { readonly count: number; readonly onOpen: (pipes: readonly Duplex[]) => void } | undefined;
 }
 
 export interface JobOptions {
@@ -38,10 +42,11 @@ export interface JobOptions {
   readonly timeoutMs: number;
 }
 
-export interface Conversation {
-  readonly directory: string;
-  readonly variable: string;
-  readonly complaints: string;
+/** Words of the shell. */
+export interface Surroundings {
+  readonly before: string;
+  readonly redirections: string;
+  readonly after: string;
 }
 
 interface Job {
@@ -49,6 +54,8 @@ interface Job {
   readonly settle: (result: ExecResult | AosError) => void;
   /** Of the job's own shell; it is told a moment after the start. */
   pid?: number;
+  /** The command line of a job that the shell does itself. */
+  readonly words?: readonly string[];
   isOver: boolean;
 }
 
@@ -73,18 +80,16 @@ export class HelperShell {
   }
 
   /**
-   * Runs a program in a directory. It answers one line to the descriptor that the variable names, and may go on without
-   * us; what it complains about goes to the file. The answer is empty when it ended without one. Throws as `run` does.
+   * Has the shell itself run a program, between what it does before and after; until the program has left itself in the
+   * background or ended, nothing else is begun. That saves all forks of the shell. Answers the exit code; throws as `run`
+   * does.
    */
-  async converse(
+  async runInTurn(
     words: readonly string[],
-    { directory, variable, complaints, ...options }: JobOptions & Conversation,
-  ): Promise<string> {
-    const { output } = await this.#do(words[0] ?? '', options, (job) => {
-      const program = `${variable}=3 ${command(words)} 3>&1 >/dev/null 2>${quoteWord(complaints)} </dev/null`;
-      return `cd ${quoteWord(directory)}; ${program} | { IFS= read -r l; printf '%s 0 %.${MAX_ANSWER_BYTES}s\\n' ${job} "$l"; }`;
-    });
-    return output;
+    { before, redirections, after, ...options }: JobOptions & Surroundings,
+  ): Promise<number> {
+    const script = (job: number) => `${before} ${command(words)} ${redirections}; echo "${job} $?"; ${after}`;
+    return (await this.#do(words[0] ?? '', options, script, words)).exitCode;
   }
 
   /** Ends the shell; what it has started goes on. */
@@ -97,7 +102,12 @@ export class HelperShell {
     await gone;
   }
 
-  #do(what: string, { signal, timeoutMs }: JobOptions, script: (job: number) => string): Promise<ExecResult> {
+  #do(
+    what: string,
+    { signal, timeoutMs }: JobOptions,
+    script: (job: number) => string,
+    ownWords?: readonly string[],
+  ): Promise<ExecResult> {
     throwIfCanceled(signal);
     const shell = this.#open();
     this.#lastJob += 1;
@@ -113,12 +123,13 @@ export class HelperShell {
         if (result instanceof AosError) reject(result);
         else resolve(result);
       };
-      const job: Job = { what, settle, isOver: false };
+      const job: Job = { what, settle, isOver: false, ...(ownWords && { words: ownWords }) };
       const end = (error: AosError) => {
-        if (job.pid !== undefined) endDescendants(job.pid);
+        endJob(job, shell);
         settle(error);
       };
-      const onAbort = () => end(canceledBy(signal));
+      const startedMs = performance.now();
+      const onAbort = () => end(endedEarly(what, signal, startedMs));
       const timer = setTimeout(
         () => end(new AosError('timeout', `${what} did not end within ${timeoutMs} ms`)),
         timeoutMs,
@@ -127,13 +138,14 @@ export class HelperShell {
       if (this.#jobs.size === 0) work(shell);
       this.#jobs.set(number, job);
       // The list of jobs is asked for so that the shell forgets those that have ended.
-      shell.stdin.write(`jobs >/dev/null; ( ${script(number)} ) & echo "${number} pid $!"\n`);
+      const inBackground = () => `jobs >/dev/null; ( ${script(number)} ) & echo "${number} pid $!"`;
+      shell.stdin.write(`${ownWords ? script(number) : inBackground()}\n`);
     });
   }
 
   #open(): Shell {
     if (this.#shell) return this.#shell;
-    const { shell, name, hidden, place } = this.#options;
+    const { shell, name, hidden, place, pipes } = this.#options;
     const own = ['-s', MARK, name];
     const [file, ...args] = [
       ...withoutMount(hidden?.mountPoint, { shell, unshare: hidden?.unshare }),
@@ -141,11 +153,12 @@ export class HelperShell {
       ...own,
     ] as [string, ...string[]];
     const child = spawn(file, args, {
-      stdio: ['pipe', 'pipe', 'pipe'],
+      stdio: ['pipe', 'pipe', 'pipe', ...Array.from({ length: pipes?.count ?? 0 }, () => 'pipe' as const)],
       env: helperEnvironment({ LC_ALL: 'C' }),
       // What a terminal sends to our group is meant for us alone.
       detached: true,
-    });
+    }) as Shell;
+    pipes?.onOpen(child.stdio.slice(FIRST_PIPE) as unknown as Duplex[]);
     this.#shell = child;
     let complaint = '';
     let rest = '';
@@ -205,6 +218,15 @@ function descendsFrom(pid: number, ancestor: number): boolean {
     if (at === ancestor) return true;
   }
   return false;
+}
+
+/** What the shell does itself is known by its words, whoever else is a child of the shell. */
+function endJob({ pid, words }: Job, shell: Shell): void {
+  if (pid !== undefined) endDescendants(pid);
+  if (words === undefined || shell.pid === undefined) return;
+  for (const child of childrenOf(shell.pid)) {
+    if (isDeepStrictEqual(commandLineOf(child), words)) endDescendants(child);
+  }
 }
 
 /** While jobs are done, the shell keeps our process from ending; between them it does not. */

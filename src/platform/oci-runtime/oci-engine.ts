@@ -101,7 +101,9 @@ export class OciEngine implements ContainerEngine {
       const words = [this.#programs.conmon, ...this.#conmonArguments(request)];
       // conmon leaves a file named "oom" where it stands.
       const place = { directory: request.bundleDir, variable: '_OCI_SYNCPIPE', complaints };
-      const options = { signal, timeoutMs: this.#commandTimeoutMs, ...place };
+      // Of the two it is the runtime that does the work, and that may hang.
+      const what = `${this.#programs.choice.executable}, run by conmon,`;
+      const options = { what, signal, timeoutMs: this.#commandTimeoutMs, ...place };
       const answer = this.#helpers.converse(words, options);
       faultPoint('oci-runtime.spawned');
       return takeAnswer(await answer, request.id, { name: this.name, complaints });

@@ -241,10 +241,11 @@ describe('states of instances', () => {
     const stream = await introduced();
     link?.sendStatus(status('a', 'failed'));
     link?.sendStatus(status('unknown', 'activating'));
-    link?.sendStatus(status('b', 'failed'));
+    link?.sendStatus({ ...status('b', 'failed'), reason: 'all its words' });
     link?.sendStatus(status('a', 'active'));
     const { instances } = await stream.expect('updateInstancesStatus');
     expect(instances.map(({ instance, state }) => `${instance?.itemId} ${state}`)).toEqual(['a active', 'b failed']);
+    expect(instances.map(({ reason }) => reason)).toEqual([undefined, 'all its words']);
   });
 });
 

@@ -189,6 +189,7 @@ export class CmLink {
   async #wait(delayMs: number): Promise<void> {
     this.#wakeUp = new AbortController();
     const signal = AbortSignal.any([this.#abort.signal, this.#wakeUp.signal]);
+    // Ends early when the link is to be tried now, or stops.
     await this.#options.clock.sleep(delayMs, signal).catch(() => undefined);
   }
 

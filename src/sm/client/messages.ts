@@ -70,6 +70,7 @@ export function statusMessage(status: InstanceStatus): MessageInitShape<typeof s
     envVars: status.envVars.map(({ name, error }) => ({ name, error: zeroOr(error) })),
     state: status.state,
     error: zeroOr(status.error),
+    ...(status.reason !== undefined && { reason: status.reason }),
   };
 }
 

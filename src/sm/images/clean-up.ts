@@ -231,6 +231,7 @@ export class CleanUp {
       } catch (error) {
         if (isAosError(error, 'canceled')) return;
         logger.error({ error: asAosError(error).message }, 'the clean-up of images failed; it is tried again later');
+        // Ends early only because the SM stops, which the loop sees.
         await clock.sleep(periodMs, signal).catch(() => undefined);
       }
     }

@@ -279,6 +279,7 @@ export class ImageStore {
     let bytes = 0;
     for await (const { sizeBytes } of this.#blobs.list()) bytes += sizeBytes;
     for (const name of await this.#layers.names()) {
+      // What cannot be read is found by the check of integrity, which names it; it counts for nothing until then.
       bytes += (await this.#layers.find(`sha256:${name}`).catch(() => undefined))?.sizeBytes ?? 0;
     }
     return bytes;

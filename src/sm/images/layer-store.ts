@@ -169,6 +169,7 @@ export class LayerStore {
   #marks(): OverlayMarks {
     return {
       whiteOut: async (signal) => {
+        // What is not there, or cannot be looked at, is made anew below, and that fails with the reason.
         const found = await lstat(this.#whiteOut).catch(() => undefined);
         // Each white-out is a link to it, and a file system counts them in few bits.
         if (found?.isCharacterDevice() && found.nlink < 30_000) return this.#whiteOut;

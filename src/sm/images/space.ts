@@ -91,6 +91,7 @@ export class Space {
   /** One after the other: two that look at the same time would both find the last free bytes. */
   #inOrder(work: () => Promise<void>): Promise<void> {
     const result = this.#chain.then(work);
+    // Whoever asked is refused with the reason; the next one has its turn all the same.
     this.#chain = result.catch(() => undefined);
     return result;
   }

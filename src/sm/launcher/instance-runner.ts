@@ -1,4 +1,4 @@
-/** Effects on instances: images, networks, containers, permissions, each step told on the board. */
+/** Effects on instances: images, starts, stops and what follows them, each step told on the board. */
 import {
   AosError,
   asAosError,
@@ -8,14 +8,13 @@ import {
   instanceKey,
   isAosError,
   type Logger,
-  phase,
 } from '../../core/index.ts';
 import type { InstalledItem, InstanceInfo } from '../model.ts';
-import { DEPENDENCY_WAIT_MS } from '../numbers.ts';
-import { type Dependency, findCircles, readDependencies, waitsOf } from './dependencies.ts';
+import { type Dependency, readDependencies } from './dependencies.ts';
 import type { InstanceRows } from './instance-rows.ts';
 import type { Images, InstanceNetwork, Networks, Permissions, Runtime } from './parts.ts';
 import type { Step } from './plan-instances.ts';
+import { hasPermissions, orThrow, type ReadyInstance, ServiceStarts } from './service-starts.ts';
 import type { StartGate } from './start-gate.ts';
 import type { StatusBoard } from './status-board.ts';
 
@@ -45,10 +44,12 @@ export class InstanceRunner {
   readonly held = new Map<string, readonly Dependency[]>();
   readonly #options: RunnerParts;
   readonly #board: StatusBoard;
+  readonly #services: ServiceStarts;
 
   constructor(options: RunnerParts) {
     this.#options = options;
     this.#board = options.board;
+    this.#services = new ServiceStarts(options, this);
   }
 
   hasFailed({ ident }: InstanceInfo): boolean {
@@ -128,7 +129,7 @@ export class InstanceRunner {
         // A stop that failed has left something of the former description behind.
         if (this.running.has(instanceKey(info.ident))) continue;
         const runtime = this.#runtimeOf(info);
-        const item = require(items.get(instanceKey(info.ident))!);
+        const item = orThrow(items.get(instanceKey(info.ident))!);
         const because = this.#options.mayNotRun(info, item);
         const dependencies = readDependencies(item.itemConfig?.dependencies);
         if (because === undefined) ready.push({ info, item, runtime, dependencies });
@@ -139,35 +140,12 @@ export class InstanceRunner {
     }
     const isComponent = ({ info }: ReadyInstance) => info.ident.type === 'component';
     await Promise.all([
-      this.#startServices(this.#withoutCircles(ready.filter((instance) => !isComponent(instance))), signal),
+      this.#services.start(
+        ready.filter((instance) => !isComponent(instance)),
+        signal,
+      ),
       ...ready.filter(isComponent).map((instance) => this.#startComponent(instance, signal)),
     ]);
-  }
-
-  async #startServices(waiting: readonly ReadyInstance[], signal: AbortSignal): Promise<void> {
-    if (waiting.length === 0) return;
-    const networks = await phase(this.#options.logger, 'start networks', { instances: waiting.length }, () =>
-      this.#options.networks.start(waiting, signal),
-    );
-    this.#options.rows.launching(waiting.map(({ info }) => info));
-    const { gate } = this.#options;
-    gate.setPending(
-      waiting.map(({ info }) => info.ident),
-      true,
-    );
-    // All are on the board before the first of them looks for those that it depends on.
-    for (const { info } of waiting) this.#board.set(info, 'activating', 'it is being started');
-    // The runtime bounds how many containers are started at the same time.
-    await Promise.all(
-      waiting.map(async (instance) => {
-        await this.#startWhenReady(instance, networks.get(instanceId(instance.info.ident)), signal);
-        gate.setPending([instance.info.ident], false);
-      }),
-    );
-    await this.takeDownFailed(
-      waiting.map(({ info }) => info),
-      signal,
-    );
   }
 
   /** Networks of those that failed and that their runtime does not hold any more. */
@@ -177,79 +155,6 @@ export class InstanceRunner {
       .filter((info) => this.hasFailed(info) && !runtimes.get(info.runtimeId)?.holds(instanceId(info.ident)))
       .map(({ ident }) => instanceId(ident));
     if (ids.length > 0) await this.attempt('stop networks', () => networks.stop(ids, signal));
-  }
-
-  async #startWhenReady(
-    { info, item, runtime, dependencies }: ReadyInstance,
-    network: InstanceNetwork | AosError | undefined,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const key = instanceKey(info.ident);
-    this.held.delete(key);
-    try {
-      const given = require(network ?? new AosError('notFound', 'no network for it'));
-      this.items.set(key, item);
-      if (!(await this.#dependenciesAreThere(info, dependencies, signal))) return;
-      this.#board.set(info, 'activating', 'it is being started');
-      this.running.set(key, info);
-      await this.#startOne(runtime, info, item, given, signal);
-      // It may have ended again by now; the runtime has told so.
-      if (this.#stateOf(info.ident) === 'activating') this.#board.set(info, 'active', 'it was started');
-    } catch (error) {
-      const failure = asAosError(error);
-      // The runtime's own words say more.
-      const isTold = this.#stateOf(info.ident) === 'failed' && this.running.has(key);
-      if (!isTold) this.#board.set(info, 'failed', 'it cannot be started', failure);
-      this.#options.onStartFailed?.(info.ident, failure);
-    }
-  }
-
-  /** False: they did not come in time; it is started when they do. */
-  async #dependenciesAreThere(
-    info: InstanceInfo,
-    dependencies: readonly Dependency[],
-    signal: AbortSignal,
-  ): Promise<boolean> {
-    const { gate, networks } = this.#options;
-    const because = gate.whyWait(dependencies);
-    if (because === undefined) return true;
-    this.#board.set(info, 'activating', `it waits: ${because}`);
-    try {
-      await gate.pass(dependencies, DEPENDENCY_WAIT_MS, signal);
-      return true;
-    } catch (error) {
-      if (!isAosError(error, 'timeout')) throw error;
-      this.#board.set(info, 'failed', `it waits: ${error.message}`, error);
-      this.held.set(instanceKey(info.ident), dependencies);
-      await this.attempt('stop networks', () => networks.stop([instanceId(info.ident)], signal));
-      return false;
-    }
-  }
-
-  /** Those that wait for each other would wait for ever: they fail by name. */
-  #withoutCircles(ready: readonly ReadyInstance[]): ReadyInstance[] {
-    const waits = waitsOf(new Map(ready.map(({ info, dependencies }) => [info.ident.itemId, dependencies])));
-    const circles = findCircles(waits);
-    return ready.flatMap((instance) => {
-      const { itemId } = instance.info.ident;
-      const circle = circles.get(itemId);
-      if (circle) this.#board.set(instance.info, 'failed', circle.message, circle);
-      return circle ? [] : [{ ...instance, dependencies: waits.get(itemId) ?? [] }];
-    });
-  }
-
-  async #startOne(
-    runtime: Runtime,
-    info: InstanceInfo,
-    item: InstalledItem,
-    network: InstanceNetwork,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const permissions = item.itemConfig?.permissions ?? {};
-    const secret = hasPermissions(item)
-      ? await this.#options.permissions.register(info.ident, permissions, signal)
-      : undefined;
-    await runtime.start({ info, item, network, ...(secret === undefined ? {} : { secret }) }, signal);
   }
 
   /** Firmware has neither network nor permissions, and its runtime alone says how it does (spec/sm.md 6, T-21). */
@@ -311,23 +216,6 @@ export class InstanceRunner {
 
 const NO_NETWORK: InstanceNetwork = { hosts: [], dnsServers: [], hostname: '' };
 
-interface ReadyInstance {
-  readonly info: InstanceInfo;
-  readonly item: InstalledItem;
-  readonly runtime: Runtime;
-  readonly dependencies: readonly Dependency[];
-}
-
 export function itemKey({ ident, version, manifestDigest }: InstanceInfo): string {
   return JSON.stringify([ident.itemId, ident.type, version, manifestDigest]);
-}
-
-function hasPermissions(item: InstalledItem | undefined): boolean {
-  return Object.keys(item?.itemConfig?.permissions ?? {}).length > 0;
-}
-
-/** The value, or its error thrown. */
-function require<T>(outcome: T | AosError): T {
-  if (outcome instanceof AosError) throw outcome;
-  return outcome;
 }

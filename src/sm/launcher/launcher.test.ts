@@ -76,6 +76,19 @@ describe('a request of the CM', () => {
     expect(host.forgotten).toEqual([instanceId(b.ident)]);
   });
 
+  test('[P-03] a failure is told with all its words beside the short text of its error, and only then', async () => {
+    const host = new Host();
+    const launcher = await started(host);
+    const words = `device /dev/radar is not on this node, ${'and so on '.repeat(10)}`;
+    host.failing.set('start a', new AosError('notFound', words));
+    const [a] = await update(launcher, [anInstance('a')]);
+    expect(a).toMatchObject({ state: 'failed', error: { message: words.slice(0, 63) }, reason: words });
+    host.failing.clear();
+    const [again] = await update(launcher, [anInstance('a')]);
+    expect(again).toMatchObject({ state: 'active' });
+    expect(again).not.toHaveProperty('reason');
+  });
+
   test('an unchanged instance is not touched, a changed one is restarted', async () => {
     const host = new Host();
     const launcher = await started(host);

@@ -5,7 +5,7 @@
  * in the database before it is begun, so that a launcher that was killed goes on from there.
  */
 import {
-  AosError,
+  type AosError,
   asAosError,
   type Clock,
   type InstanceIdent,
@@ -16,13 +16,17 @@ import {
   type Logger,
   phase,
 } from '../../core/index.ts';
-import type { InstalledItem, InstanceInfo, InstanceStatus, UpdateRequest } from '../model.ts';
+import type { InstanceInfo, InstanceStatus, UpdateRequest } from '../model.ts';
 import { MAX_INSTANCES, REQUEST_SETTLE_MS } from '../numbers.ts';
+import { adoptInstances } from './adopt-instances.ts';
 import type { InstanceRows } from './instance-rows.ts';
-import { InstanceRunner, type ItemOutcome } from './instance-runner.ts';
-import { planOffline } from './offline.ts';
+import { InstanceRunner } from './instance-runner.ts';
+import type { OfflineInstance } from './offline.ts';
+import { OFFLINE_REASON, OfflineWatch } from './offline-watch.ts';
 import type { Images, Networks, Permissions, Runtime } from './parts.ts';
 import { planInstances, type RunningInstance, type Step } from './plan-instances.ts';
+import { RebootRequests } from './reboot-requests.ts';
+import { StandingInstances } from './standing-instances.ts';
 import { StartGate } from './start-gate.ts';
 import { StatusBoard } from './status-board.ts';
 import { intendUpdate } from './update-intent.ts';
@@ -52,15 +56,9 @@ export class Launcher {
   readonly #runner: InstanceRunner;
   readonly #queue: WorkQueue;
   readonly #unsubscribe: (() => void)[] = [];
-  /** Since when the node is without its cloud, on the monotonic clock. */
-  #offlineSinceMs: number | undefined;
-  /** Keys of instances that do not run because of it. */
-  readonly #expired = new Set<string>();
-  /** What is told without being wanted, by key. */
-  readonly #standing = new Map<string, InstanceIdent>();
-  #offlineTimer = new AbortController();
-  /** Why the node is to be rebooted, until it is. */
-  readonly #rebootReasons = new Set<string>();
+  readonly #offline: OfflineWatch;
+  readonly #standing: StandingInstances;
+  readonly #reboots: RebootRequests;
 
   constructor(options: LauncherOptions) {
     this.#options = options;
@@ -71,9 +69,22 @@ export class Launcher {
       runtimes: this.#runtimes,
       board: this.board,
       gate: this.#gate,
-      mayNotRun: (info, item) => this.#whyOffline(info, item),
+      mayNotRun: (info, item) => this.#offline.whyHeld(info, item),
     });
-    this.#queue = new WorkQueue(options.clock, options.logger);
+    const { clock, logger, reboot } = options;
+    this.#queue = new WorkQueue(clock, logger);
+    this.#offline = new OfflineWatch({
+      clock,
+      running: () => this.#limited(),
+      onExpired: (instances) => this.#enqueue('offline TTL', (signal) => this.#stopExpired(instances, signal)),
+      onBack: () => this.#enqueue('return of the cloud', (signal) => this.#startExpired(signal)),
+    });
+    this.#standing = new StandingInstances(options.runtimes, this.board);
+    this.#reboots = new RebootRequests({
+      ...{ reboot, logger },
+      enqueue: (work) => this.#enqueue('reboot', work),
+      hasWaiting: () => this.#queue.hasWaiting,
+    });
   }
 
   /** Begins the first launch: what was wanted before the SM ended is adopted or started (spec/decisions.md 5.6). */
@@ -83,13 +94,13 @@ export class Launcher {
         runtime.onChange((change) => {
           this.board.change(change.ident, change.state, change.because, change.error);
           this.#gate.take(change);
-          this.#showStanding();
+          this.#standing.show();
           if (change.state === 'failed' && !runtime.holds(instanceId(change.ident))) this.#takeDownGivenUp(change);
         }),
       );
       const more = [
         runtime.onReboot?.((because) => this.requestReboot(because)),
-        runtime.onStanding?.(() => this.#showStanding()),
+        runtime.onStanding?.(() => this.#standing.show()),
       ];
       this.#unsubscribe.push(...more.filter((unsubscribe) => unsubscribe !== undefined));
     }
@@ -123,7 +134,7 @@ export class Launcher {
 
   /** Ends waiting and running work; stops the services too when asked. Bounded by the signal. */
   async stop(stopInstances: boolean, signal: AbortSignal): Promise<void> {
-    this.#offlineTimer.abort();
+    this.#offline.stop();
     await this.#queue.stop();
     if (stopInstances) {
       const services = [...this.#runner.running.values()].filter(({ ident }) => ident.type === 'service');
@@ -135,22 +146,7 @@ export class Launcher {
 
   /** Reboots the node when no launch goes on or waits; requests until then are gathered (spec/product.md SM-60). */
   requestReboot(because: string): void {
-    const isFirst = this.#rebootReasons.size === 0;
-    this.#rebootReasons.add(because);
-    if (isFirst) this.#enqueue('reboot', () => this.#reboot());
-  }
-
-  async #reboot(): Promise<void> {
-    if (this.#queue.hasWaiting) {
-      this.#enqueue('reboot', () => this.#reboot());
-      return;
-    }
-    const reasons = [...this.#rebootReasons];
-    this.#rebootReasons.clear();
-    const { reboot, logger } = this.#options;
-    if (!reboot) throw new AosError('notSupported', `this node cannot be rebooted by us: ${reasons.join('; ')}`);
-    logger.info({ reasons }, 'the node is rebooted');
-    await reboot(reasons);
+    this.#reboots.add(because);
   }
 
   /** Items that an instance uses or is to use. */
@@ -167,15 +163,12 @@ export class Launcher {
 
   /** The node is without its cloud since this moment of the monotonic clock (spec/decisions.md 5.5). */
   offline(sinceMs: number): void {
-    this.#offlineSinceMs = sinceMs;
-    this.#checkOffline();
+    this.#offline.offline(sinceMs);
   }
 
   /** The cloud is back: what stopped because it was away starts again (spec/decisions.md C-72). */
   online(): void {
-    this.#offlineSinceMs = undefined;
-    this.#offlineTimer.abort();
-    if (this.#expired.size > 0) this.#enqueue('return of the cloud', (signal) => this.#startExpired(signal));
+    this.#offline.online();
   }
 
   #enqueue(name: string, work: (signal: AbortSignal) => Promise<void>): void {
@@ -194,45 +187,15 @@ export class Launcher {
     const rows = this.#options.rows.all();
     const launched = rows.flatMap((row) => row.launched ?? []);
     const items = await this.#runner.install(launched, signal);
-    const adopted = await this.#adopt(launched, items, signal);
-    this.#showStanding();
+    const { runtimes, networks } = this.#options;
+    const parts = { runner: this.#runner, runtimes, networks, board: this.board };
+    const adopted = await adoptInstances(launched, items, parts, signal);
+    this.#standing.show();
     const running = adopted.map((info): RunningInstance => ({ info, failed: false }));
     const wanted = rows.filter(({ isWanted }) => isWanted).map(({ info }) => info);
     await this.#carryOut(planInstances(wanted, running), signal);
     await this.#removeUnwanted(signal);
-    this.#checkOffline();
-  }
-
-  async #adopt(
-    launched: readonly InstanceInfo[],
-    items: ReadonlyMap<string, ItemOutcome>,
-    signal: AbortSignal,
-  ): Promise<InstanceInfo[]> {
-    const byKey = new Map(launched.map((info) => [instanceKey(info.ident), info]));
-    const present = new Map<string, InstalledItem>();
-    for (const [key, item] of items) {
-      if (item instanceof AosError) continue;
-      present.set(key, item);
-      this.#runner.items.set(key, item);
-    }
-    const requests = launched.flatMap((info) => {
-      const item = present.get(instanceKey(info.ident));
-      return item && isService(info) ? [{ info, item }] : [];
-    });
-    await this.#runner.attempt('adopt networks', () => this.#options.networks.adopt(requests, signal));
-    const adopted: InstanceInfo[] = [];
-    for (const runtime of this.#runtimes.values()) {
-      const known = launched.filter(({ runtimeId }) => runtimeId === runtime.runtimeId);
-      const found = await this.#runner.attempt('adopt containers', () => runtime.adopt(known, present, signal));
-      for (const { ident, state, error, because } of found ?? []) {
-        const info = byKey.get(instanceKey(ident));
-        if (!info) continue;
-        this.#runner.running.set(instanceKey(ident), info);
-        this.board.set(info, state, because, error);
-        adopted.push(info);
-      }
-    }
-    return adopted;
+    this.#offline.check();
   }
 
   async #update(request: UpdateRequest, signal: AbortSignal): Promise<void> {
@@ -257,25 +220,8 @@ export class Launcher {
     );
     await this.#removeUnwanted(signal);
     await this.#runner.removeItems(before);
-    this.#showStanding();
-    this.#checkOffline();
-  }
-
-  /** What is on the node without being wanted has a place on the board too; what took its place ends that. */
-  #showStanding(): void {
-    const before = new Map(this.#standing);
-    this.#standing.clear();
-    for (const runtime of this.#runtimes.values()) {
-      for (const { info, state, because, error } of runtime.standing?.() ?? []) {
-        this.#standing.set(instanceKey(info.ident), info.ident);
-        this.board.set(info, state, because, error);
-      }
-    }
-    for (const [key, ident] of before) {
-      if (this.#standing.has(key)) continue;
-      this.board.change(ident, 'inactive', 'something else took its place');
-      this.board.remove(ident);
-    }
+    this.#standing.show();
+    this.#offline.check();
   }
 
   /** What is gone for good is stopped while images of what comes are fetched; what changes runs on until they are here. */
@@ -355,56 +301,32 @@ export class Launcher {
   }
 
   async #startExpired(signal: AbortSignal): Promise<void> {
-    const keys = new Set(this.#expired);
-    this.#expired.clear();
+    const keys = this.#offline.release();
     const wanted = this.#options.rows
       .all()
       .filter(({ info, isWanted }) => isWanted && keys.has(instanceKey(info.ident)));
     const stopped = wanted.filter(({ info }) => !this.#runner.running.has(instanceKey(info.ident)));
     const steps = stopped.map(({ info }): Step => ({ do: 'start', info, because: 'the cloud is back' }));
     await this.#carryOut(steps, signal);
-    this.#checkOffline();
+    this.#offline.check();
   }
 
-  /** Stops what has been without a cloud for too long, and looks again when the next one will have been. */
-  #checkOffline(): void {
-    this.#offlineTimer.abort();
-    const sinceMs = this.#offlineSinceMs;
-    if (sinceMs === undefined) return;
-    const limited = this.running().map((instance) => {
+  /** What runs, with the time that each may do so without the cloud. */
+  #limited(): OfflineInstance<InstanceInfo>[] {
+    return this.running().map((instance) => {
       const item = this.#runner.items.get(instanceKey(instance.ident));
       return { instance, ttlMs: item?.itemConfig?.offlineTtlMs ?? 0 };
     });
-    const { expired, nextInMs } = planOffline(limited, sinceMs, this.#options.clock.monotonicMs());
-    if (expired.length > 0) this.#enqueue('offline TTL', (signal) => this.#stopExpired(expired, signal));
-    if (nextInMs === undefined) return;
-    this.#offlineTimer = new AbortController();
-    this.#options.clock.sleep(nextInMs, this.#offlineTimer.signal).then(
-      () => this.#checkOffline(),
-      // The cloud came back, or there is something new to wait for.
-      () => undefined,
-    );
   }
 
   async #stopExpired(expired: readonly InstanceInfo[], signal: AbortSignal): Promise<void> {
-    if (this.#offlineSinceMs === undefined) return;
-    for (const { ident } of expired) this.#expired.add(instanceKey(ident));
+    if (!this.#offline.isOffline) return;
+    this.#offline.hold(expired);
     const steps = expired.map((info): Step => ({ do: 'stop', info, because: OFFLINE_REASON }));
     await this.#runner.stopAll(steps, signal, { keepNetworks: true });
-    this.#checkOffline();
-  }
-
-  #whyOffline(info: InstanceInfo, item: InstalledItem): string | undefined {
-    const { ident } = info;
-    const ttlMs = isService(info) ? (item.itemConfig?.offlineTtlMs ?? 0) : 0;
-    const sinceMs = this.#offlineSinceMs;
-    if (ttlMs === 0 || sinceMs === undefined || this.#options.clock.monotonicMs() < sinceMs + ttlMs) return undefined;
-    this.#expired.add(instanceKey(ident));
-    return OFFLINE_REASON;
+    this.#offline.check();
   }
 }
-
-const OFFLINE_REASON = 'offline TTL: the node is without its cloud for too long';
 
 function isService({ ident }: Pick<InstanceInfo, 'ident'>): boolean {
   return ident.type === 'service';

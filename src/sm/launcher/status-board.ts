@@ -1,7 +1,17 @@
 /** How each instance does, and why; whoever wants is told of each change (spec/decisions.md 5.1, T-20). */
 import { EventEmitter } from 'node:events';
-import { type ErrorInfo, type InstanceIdent, type InstanceState, instanceKey, toErrorInfo } from '../../core/index.ts';
+import {
+  type ErrorInfo,
+  type InstanceIdent,
+  type InstanceState,
+  instanceKey,
+  shortenMessage,
+  toErrorInfo,
+} from '../../core/index.ts';
 import type { InstanceInfo, InstanceStatus } from '../model.ts';
+
+/** Words of a runtime are bounded elsewhere; this is for whatever is not. */
+const MAX_REASON_BYTES = 2048;
 
 export interface BoardEntry {
   readonly status: InstanceStatus;
@@ -60,8 +70,10 @@ export class StatusBoard {
     return () => this.#events.off('change', listener);
   }
 
-  #put(status: InstanceStatus, because: string): void {
-    const key = instanceKey(status.ident);
+  #put({ reason: _, ...told }: InstanceStatus, because: string): void {
+    const key = instanceKey(told.ident);
+    const isMore = told.error !== undefined && because !== told.error.message;
+    const status = isMore ? { ...told, reason: shortenMessage(because, MAX_REASON_BYTES) } : told;
     const before = this.#entries.get(key)?.status;
     this.#entries.set(key, { status, because });
     if (before && sameStatus(before, status)) return;

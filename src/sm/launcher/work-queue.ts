@@ -36,6 +36,7 @@ export class WorkQueue {
   /** Resolves when the work of this moment is done, the bound is over, or nobody waits any more. */
   async settled(boundMs: number, signal: AbortSignal, work = this.#last): Promise<void> {
     const done = new AbortController();
+    // Ends early because the work is done, or nobody waits: both are what was waited for.
     const timer = this.#clock.sleep(boundMs, AbortSignal.any([signal, done.signal])).catch(() => undefined);
     await Promise.race([work, timer]);
     done.abort();

@@ -35,7 +35,7 @@ describe('life of an instance', () => {
     expect(world.cgroups.processes(cgroupPath)).toEqual([]);
   });
 
-  test('[SM-15] [P-18] an exit is reported with its code, restarted three times within the window, then given up', async () => {
+  test('[SM-15] [SM-16] [P-18] an exit is reported with its code, restarted three times within the window, then given up', async () => {
     const config = { runParameters: { restartInterval: '100ms' } };
     // Whether it counts as started depends on who is faster.
     await world.start('exit 3', { config }).catch(() => undefined);

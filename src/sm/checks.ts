@@ -1,0 +1,5 @@
+/** What aos-sm can judge before it reads it in earnest. */
+import { type Checks, readText } from '../daemon/index.ts';
+import { SmConfig } from './config.ts';
+
+export const CHECKS: Checks = { config: (text, path) => readText(SmConfig, text, path).warnings };

@@ -1,0 +1,150 @@
+/** Services are started all at once, each when what it depends on is there (spec/sm.md 4.3, spec/beyond.md P-22). */
+import {
+  AosError,
+  asAosError,
+  type InstanceState,
+  instanceId,
+  instanceKey,
+  isAosError,
+  phase,
+} from '../../core/index.ts';
+import type { InstalledItem, InstanceInfo } from '../model.ts';
+import { DEPENDENCY_WAIT_MS } from '../numbers.ts';
+import { type Dependency, findCircles, waitsOf } from './dependencies.ts';
+import type { InstanceRunner, RunnerParts } from './instance-runner.ts';
+import type { InstanceNetwork, Runtime } from './parts.ts';
+
+/** Everything that a start needs but its network. */
+export interface ReadyInstance {
+  readonly info: InstanceInfo;
+  readonly item: InstalledItem;
+  readonly runtime: Runtime;
+  readonly dependencies: readonly Dependency[];
+}
+
+type Records = Pick<InstanceRunner, 'running' | 'items' | 'held' | 'takeDownFailed' | 'attempt'>;
+
+export class ServiceStarts {
+  readonly #parts: RunnerParts;
+  readonly #records: Records;
+
+  constructor(parts: RunnerParts, records: Records) {
+    this.#parts = parts;
+    this.#records = records;
+  }
+
+  /** Resolves when each is active, has failed, or is held back; none of it is thrown. */
+  async start(ready: readonly ReadyInstance[], signal: AbortSignal): Promise<void> {
+    const waiting = this.#withoutCircles(ready);
+    if (waiting.length === 0) return;
+    const networks = await phase(this.#parts.logger, 'start networks', { instances: waiting.length }, () =>
+      this.#parts.networks.start(waiting, signal),
+    );
+    this.#parts.rows.launching(waiting.map(({ info }) => info));
+    const { gate } = this.#parts;
+    gate.setPending(
+      waiting.map(({ info }) => info.ident),
+      true,
+    );
+    // All are on the board before the first of them looks for those that it depends on.
+    for (const { info } of waiting) this.#parts.board.set(info, 'activating', 'it is being started');
+    // The runtime bounds how many containers are started at the same time.
+    await Promise.all(
+      waiting.map(async (instance) => {
+        await this.#startWhenReady(instance, networks.get(instanceId(instance.info.ident)), signal);
+        gate.setPending([instance.info.ident], false);
+      }),
+    );
+    await this.#records.takeDownFailed(
+      waiting.map(({ info }) => info),
+      signal,
+    );
+  }
+
+  async #startWhenReady(
+    { info, item, runtime, dependencies }: ReadyInstance,
+    network: InstanceNetwork | AosError | undefined,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const key = instanceKey(info.ident);
+    this.#records.held.delete(key);
+    try {
+      const given = orThrow(network ?? new AosError('notFound', 'no network for it'));
+      this.#records.items.set(key, item);
+      if (!(await this.#dependenciesAreThere(info, dependencies, signal))) return;
+      this.#parts.board.set(info, 'activating', 'it is being started');
+      this.#records.running.set(key, info);
+      await this.#startOne(runtime, info, item, given, signal);
+      // It may have ended again by now; the runtime has told so.
+      if (this.#stateOf(info) === 'activating') this.#parts.board.set(info, 'active', 'it was started');
+    } catch (error) {
+      const failure = asAosError(error);
+      // The runtime's own words say more.
+      const isTold = this.#stateOf(info) === 'failed' && this.#records.running.has(key);
+      if (!isTold) this.#parts.board.set(info, 'failed', 'it cannot be started', failure);
+      this.#parts.onStartFailed?.(info.ident, failure);
+    }
+  }
+
+  /** False: they did not come in time; it is started when they do. */
+  async #dependenciesAreThere(
+    info: InstanceInfo,
+    dependencies: readonly Dependency[],
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const { gate, networks } = this.#parts;
+    const because = gate.whyWait(dependencies);
+    if (because === undefined) return true;
+    this.#parts.board.set(info, 'activating', `it waits: ${because}`);
+    try {
+      await gate.pass(dependencies, DEPENDENCY_WAIT_MS, signal);
+      return true;
+    } catch (error) {
+      if (!isAosError(error, 'timeout')) throw error;
+      this.#parts.board.set(info, 'failed', `it waits: ${error.message}`, error);
+      this.#records.held.set(instanceKey(info.ident), dependencies);
+      await this.#records.attempt('stop networks', () => networks.stop([instanceId(info.ident)], signal));
+      return false;
+    }
+  }
+
+  /** Those that wait for each other would wait for ever: they fail by name. */
+  #withoutCircles(ready: readonly ReadyInstance[]): ReadyInstance[] {
+    const waits = waitsOf(new Map(ready.map(({ info, dependencies }) => [info.ident.itemId, dependencies])));
+    const circles = findCircles(waits);
+    return ready.flatMap((instance) => {
+      const { itemId } = instance.info.ident;
+      const circle = circles.get(itemId);
+      if (circle) this.#parts.board.set(instance.info, 'failed', circle.message, circle);
+      return circle ? [] : [{ ...instance, dependencies: waits.get(itemId) ?? [] }];
+    });
+  }
+
+  async #startOne(
+    runtime: Runtime,
+    info: InstanceInfo,
+    item: InstalledItem,
+    network: InstanceNetwork,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const permissions = item.itemConfig?.permissions ?? {};
+    const secret = hasPermissions(item)
+      ? await this.#parts.permissions.register(info.ident, permissions, signal)
+      : undefined;
+    await runtime.start({ info, item, network, ...(secret === undefined ? {} : { secret }) }, signal);
+  }
+
+  #stateOf({ ident }: InstanceInfo): InstanceState | undefined {
+    return this.#parts.board.get(ident)?.status.state;
+  }
+}
+
+export function hasPermissions(item: InstalledItem | undefined): boolean {
+  return Object.keys(item?.itemConfig?.permissions ?? {}).length > 0;
+}
+
+export /** The value, or its error thrown. */
+function orThrow<T>(outcome: T | AosError): T {
+  if (outcome instanceof AosError) throw outcome;
+  return outcome;
+}
