@@ -5,7 +5,7 @@ import type { Campaign } from '../store/campaigns.ts';
 import type { CloudDatabase } from '../store/cloud-database.ts';
 import type { Stores } from '../store/stores.ts';
 import type { UnitEvents } from '../units/events.ts';
-import { judgeCampaign, progressOf, takesPart, type UnitProgress } from './campaign-progress.ts';
+import { judgeCampaign, progressOf, takesPart, type UnitProgress, type Verdict } from './campaign-progress.ts';
 import { wantedOn } from './facts.ts';
 
 export interface CampaignParts {
@@ -139,8 +139,13 @@ export class Campaigns {
     return reached;
   }
 
+  /** Most statuses change nothing: then nothing is written, and no writer is in the way of another. */
   async #judge(id: string): Promise<void> {
-    await this.#change(id, (stores, moves) => this.#judgeIn(stores, id, moves));
+    const isStill = await this.#parts.database.read(async (stores) => {
+      const campaign = await stores.campaigns.get(id);
+      return campaign.state !== 'running' || isAsBefore(campaign, await this.#verdict(stores, campaign));
+    });
+    if (!isStill) await this.#change(id, (stores, moves) => this.#judgeIn(stores, id, moves));
   }
 
   /** Changes a campaign in one transaction; then tells of what has become of it. */
@@ -164,21 +169,25 @@ export class Campaigns {
     const { campaigns } = stores;
     // Each round ends, stops or begins one of finitely many stages.
     for (let campaign = await campaigns.get(id); campaign.state === 'running'; campaign = await campaigns.get(id)) {
-      const { itemId, version, stage } = campaign;
-      const units: UnitProgress[] = [];
-      for (const systemId of await stageUnits(stores, campaign)) {
-        units.push(progressOf(await this.#facts(stores, systemId), itemId, version));
-      }
-      const verdict = judgeCampaign(campaign, units);
+      const verdict = await this.#verdict(stores, campaign);
+      if (isAsBefore(campaign, verdict)) return;
       if (verdict.do === 'wait') {
-        if (verdict.because !== campaign.reason) {
-          await campaigns.set(id, { state: 'running', stage, reason: verdict.because }, this.#parts.now());
-        }
+        const { stage } = campaign;
+        await campaigns.set(id, { state: 'running', stage, reason: verdict.because }, this.#parts.now());
         return;
       }
       if (verdict.do === 'advance') await this.#next(stores, campaign, verdict.because, moves);
       else await this.#end(stores, campaign, verdict.do === 'stop' ? 'stopped' : 'completed', verdict.because, moves);
     }
+  }
+
+  async #verdict(stores: Stores, campaign: Campaign): Promise<Verdict> {
+    const { itemId, version } = campaign;
+    const units: UnitProgress[] = [];
+    for (const systemId of await stageUnits(stores, campaign)) {
+      units.push(progressOf(await this.#facts(stores, systemId), itemId, version));
+    }
+    return judgeCampaign(campaign, units);
   }
 
   async #next(stores: Stores, campaign: Campaign, reason: string, moves: Moves): Promise<void> {
@@ -217,6 +226,9 @@ export class Campaigns {
     return { systemId, online: this.#parts.isOnline(systemId), picture: await stores.units.picture(systemId) };
   }
 }
+
+const isAsBefore = ({ reason }: Campaign, verdict: Verdict): boolean =>
+  verdict.do === 'wait' && verdict.because === reason;
 
 /** Throws `wrongState` for a campaign that has ended. */
 async function running({ campaigns }: Stores, id: string): Promise<Campaign> {
