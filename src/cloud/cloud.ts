@@ -6,19 +6,20 @@ import { ensureDirectory, writeFileAtomic } from '../storage/index.ts';
 import { BLOBS_PATH, blobListener } from './blobs/blob-server.ts';
 import { BlobVault } from './blobs/blob-vault.ts';
 import { blobDirectory, openBlobFiles } from './blobs/open-blob-files.ts';
-import type { CloudConfig } from './config.ts';
+import { type CloudConfig, pkiDirectory } from './config.ts';
 import { DISCOVERY_PATH, discoveryListener } from './discovery.ts';
 import { Campaigns } from './domain/campaigns.ts';
 import { RunningServer, tlsOptions } from './http/server.ts';
+import { openAnyDatabase } from './open-database.ts';
 import { Authority } from './pki/authority.ts';
 import { fingerprintOf } from './pki/x509.ts';
 import { restListener } from './rest/rest-server.ts';
-import { openCloudDatabase } from './store/cloud-database.ts';
 import { isHistory } from './store/history.ts';
 import type { StoreLimits } from './store/stores.ts';
 import { FIRST_USER } from './store/users.ts';
 import { UnitEvents } from './units/events.ts';
 import { Fleet } from './units/fleet.ts';
+import { FleetMember } from './units/fleet-member.ts';
 import { upgradeListener, WEB_SOCKET_PATH } from './units/gateway.ts';
 import { NodeProvisioning } from './units/node-provisioning.ts';
 import { Renewals } from './units/renewals.ts';
@@ -41,13 +42,18 @@ export async function startCloud(config: CloudConfig, use: Use, logger: Logger):
   const { workingDir, hostName, listenHost, ports } = config;
   const now = () => new Date();
   await ensureDirectory(workingDir, 0o700);
-  const database = use('database', await openCloudDatabase(join(workingDir, 'cloud.db'), limitsOf(config), logger));
-  const authority = await Authority.open({
-    directory: join(workingDir, 'pki'),
-    hostName,
-    otherNames: [...(isConcrete(listenHost) ? [listenHost] : []), ...LOOPBACK_NAMES],
-    now,
-  });
+  const { database, openCluster } = await openAnyDatabase(config, limitsOf(config), logger);
+  use('database', database);
+  const cluster = use('cluster', await openCluster());
+  const pki = pkiDirectory(config);
+  const authority = await cluster.exclusively(() =>
+    Authority.open({
+      directory: pki,
+      hostName,
+      otherNames: [...(isConcrete(listenHost) ? [listenHost] : []), ...LOOPBACK_NAMES],
+      now,
+    }),
+  );
   const operator = new X509Certificate(authority.operator.chain);
   const operatorEnd = new Date(operator.validTo);
   await database.write(async ({ certificates, users }) => {
@@ -57,6 +63,8 @@ export async function startCloud(config: CloudConfig, use: Use, logger: Logger):
   const files = use('blob files', await openBlobFiles(config, logger));
   const vault = await BlobVault.open({
     ...{ directory: blobDirectory(config), files, database, signer: authority.signer, now, logger },
+    // What another process has begun is no leftover.
+    removesLeftovers: cluster.wasAlone,
   });
 
   const blobs = use(
@@ -72,12 +80,13 @@ export async function startCloud(config: CloudConfig, use: Use, logger: Logger):
   const events = new UnitEvents(logger);
   events.subscribe((event) => {
     if (isHistory(event)) database.note('an event', ({ history }) => history.addEvent(event));
+    cluster.publish(event);
   });
   // The certificates of units carry the address of the discovery, which listens before the REST interface.
   let discoveryUrl = '';
   const nodes = new NodeProvisioning({ authority, database, events, discoveryUrl: () => discoveryUrl, now, logger });
   const fleet = new Fleet({
-    ...{ database, events, nodes, logger, now },
+    ...{ database, cluster, events, nodes, logger, now },
     blobsUrl: () => blobsUrl,
     onOpen: (systemId) => renewals.look(systemId),
     times: {
@@ -88,7 +97,9 @@ export async function startCloud(config: CloudConfig, use: Use, logger: Logger):
   });
   const isOnline = (systemId: string) => fleet.isOnline(systemId);
   const renewals: Renewals = new Renewals({
-    ...{ database, renewBeforeMs: config.renewBefore, isOnline, now, logger },
+    ...{ database, renewBeforeMs: config.renewBefore, now, logger },
+    // Each process looks after the units that are linked to it.
+    isOnline: (systemId) => fleet.isHere(systemId),
     renew: async (systemId, types) => {
       const session = fleet.session(systemId);
       await session.step(() => nodes.renew(systemId, types, (message) => session.send(message)));
@@ -107,6 +118,7 @@ export async function startCloud(config: CloudConfig, use: Use, logger: Logger):
   webSocket.server.on('upgrade', upgradeListener({ database, accept, now, logger }));
   use('webSocket', webSocket);
   use('fleet', fleet);
+  await cluster.start(new FleetMember(fleet, events));
   await use('campaigns', campaigns).start();
   use('renewals', renewals).start();
   const webSocketUrl = `wss://${hostName}:${webSocket.port}${WEB_SOCKET_PATH}`;
@@ -129,7 +141,7 @@ export async function startCloud(config: CloudConfig, use: Use, logger: Logger):
         ...{ authority, database, vault, fleet, nodes, events, hostName, logger, now },
         discoveryUrl: () => discoveryUrl,
         restUrl: () => restUrl,
-        pkiDirectory: join(workingDir, 'pki'),
+        pkiDirectory: pki,
         ...{ campaigns, requireVerification: config.requireVerification, rateLimit: config.rateLimit },
         defaultOwner: config.defaultOwner,
       }),

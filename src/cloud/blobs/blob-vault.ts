@@ -24,6 +24,8 @@ export interface VaultOptions {
   readonly files: BlobFiles;
   readonly database: CloudDatabase;
   readonly signer: BlobSigner;
+  /** Not so where another process may be storing blobs now. */
+  readonly removesLeftovers: boolean;
   readonly now: () => Date;
   readonly logger: Logger;
 }
@@ -36,7 +38,7 @@ export class BlobVault {
     this.#options = options;
   }
 
-  /** Removes what interrupted uploads and removals have left. */
+  /** Removes what interrupted uploads and removals have left, if asked. */
   static async open(options: VaultOptions): Promise<BlobVault> {
     const { directory, files, database, signer } = options;
     await ensureDirectory(directory, 0o700);
@@ -59,7 +61,7 @@ export class BlobVault {
       return items.leftoverFiles();
     });
     const vault = new BlobVault(options);
-    await vault.remove(leftovers);
+    if (options.removesLeftovers) await vault.remove(leftovers);
     return vault;
   }
 

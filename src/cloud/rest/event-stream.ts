@@ -28,7 +28,7 @@ export function streamEvents(response: ServerResponse, events: UnitEvents, logge
     if (response.writableLength > MAX_UNREAD_BYTES) response.destroy();
   };
   const waiting = new Mailbox<UnitEvent>(MAX_WAITING);
-  const unsubscribe = events.subscribe((news) => {
+  const unsubscribe = events.follow((news) => {
     if (systemId !== undefined && news.systemId !== systemId) return;
     if (!sees) send(news);
     else if (waiting.size < MAX_WAITING) waiting.push(news);

@@ -96,9 +96,8 @@ export function operationRoutes(router: Router, parts: RestParts): void {
     async (call) => {
       const value = await call.read(PasswordRequest, 'the request');
       const systemId = await unitOf(call);
-      const session = fleet.session(systemId);
       const password = value.password ?? newPassword();
-      await session.step(() => nodes.start(systemId, call.param('node'), password, (message) => session.send(message)));
+      await fleet.converse(systemId, (send) => nodes.start(systemId, call.param('node'), password, send));
       return { status: 202, value: {} };
     },
     PasswordRequest,
@@ -106,8 +105,7 @@ export function operationRoutes(router: Router, parts: RestParts): void {
 
   router.on('POST', '/api/units/:unit/nodes/:node/deprovision', async (call) => {
     const systemId = await unitOf(call);
-    const session = fleet.session(systemId);
-    await session.step(() => nodes.deprovision(systemId, call.param('node'), (message) => session.send(message)));
+    await fleet.converse(systemId, (send) => nodes.deprovision(systemId, call.param('node'), send));
     return { status: 202, value: {} };
   });
 
@@ -156,7 +154,7 @@ export function operationRoutes(router: Router, parts: RestParts): void {
           ...(instance !== undefined && { instance }),
         },
       };
-      fleet.send(systemId, readDocument(RequestLog, message, { what: 'the request' }).value);
+      await fleet.send(systemId, readDocument(RequestLog, message, { what: 'the request' }).value);
       await database.write(({ logs }) => logs.addRequest(systemId, correlationId, value, now()));
       return { status: 202, value: { correlationId } };
     },
@@ -225,10 +223,7 @@ export function operationRoutes(router: Router, parts: RestParts): void {
     async (call) => {
       const value = await call.read(RenewRequest, 'the request');
       const systemId = await unitOf(call);
-      const session = fleet.session(systemId);
-      const certificates = await session.step(() =>
-        nodes.renew(systemId, value.types, (message) => session.send(message)),
-      );
+      const certificates = await fleet.converse(systemId, (send) => nodes.renew(systemId, value.types, send));
       return { status: 202, value: { certificates } };
     },
     RenewRequest,

@@ -41,7 +41,7 @@ export function testRoutes(router: Router, { database, fleet }: RestParts): void
         : undefined;
     if (!schema) throw new AosError('invalidArgument', `messageType "${messageType}" is nothing that a cloud sends`);
     const { value } = readDocument(schema, body, { what: String(messageType) });
-    return { status: 202, value: { txn: fleet.send(await unitOf(call), value) } };
+    return { status: 202, value: { txn: await fleet.send(await unitOf(call), value) } };
   });
 
   router.on(

@@ -1,30 +1,29 @@
 /** The links of all units, and what goes out on them. */
+import { randomUUID } from 'node:crypto';
 import type { WebSocket } from 'ws';
 import { AosError, asAosError, type Logger } from '../../core/index.ts';
 import type { CloudMessage, DesiredStatus } from '../../protocol/index.ts';
+import type { Cluster, Hold, Order } from '../cluster/cluster.ts';
 import { wantedConfig, wantedOn } from '../domain/facts.ts';
 import type { CloudDatabase } from '../store/cloud-database.ts';
 import type { PublishedItem } from '../store/items.ts';
 import type { Stores } from '../store/stores.ts';
+import { Claims } from './claims.ts';
+import { CLOSE } from './close-codes.ts';
 import { nodesToChange, planDesiredStatus } from './desired-status.ts';
 import type { UnitEvents } from './events.ts';
 import { UnitMessageHandler } from './message-handler.ts';
 import type { NodeProvisioning } from './node-provisioning.ts';
 import { type SessionTimes, UnitSession } from './unit-session.ts';
 
-/** Codes of close frames. */
-const CLOSE = { goingAway: 1001, policy: 1008, failed: 1011 } as const;
-
 /** How long a unit whose link is claimed by another machine may take to show that it is there. */
 const MAX_PROBE_MS = 5000;
-/** Of two machines that claim to be one unit the operator hears once in a while, however often they try. */
-const CONFLICT_PAUSE_MS = 10 * 60_000;
-
 /** How long a unit may take to answer a close frame when the cloud stops. */
 const STOP_PATIENCE_MS = 1000;
 
 export interface FleetParts {
   readonly database: CloudDatabase;
+  readonly cluster: Cluster;
   readonly events: UnitEvents;
   readonly nodes: NodeProvisioning;
   readonly blobsUrl: () => string;
@@ -37,6 +36,8 @@ export interface FleetParts {
 
 interface Link {
   readonly session: UnitSession;
+  /** That it is here, and at no other process. */
+  readonly hold: Hold;
   /** The unit has told of itself on this link, and so takes a desired status. */
   opened: boolean;
   /** A desired status is being made, or is on its way. */
@@ -48,67 +49,30 @@ interface Link {
 export class Fleet {
   readonly #parts: FleetParts;
   readonly #links = new Map<string, Link>();
-  /** Connections that wait until it is known whether the former one of their unit is alive. */
-  readonly #claims = new Map<string, WebSocket>();
-  readonly #conflicts = new Map<string, number>();
+  readonly #claims: Claims;
 
   constructor(parts: FleetParts) {
+    const { database, events, cluster, times, logger, now } = parts;
     this.#parts = parts;
+    this.#claims = new Claims({
+      ...{ database, events, cluster, logger, now },
+      probeMs: Math.min(MAX_PROBE_MS, times.ackTimeoutMs),
+      linkOf: (systemId) => this.#links.get(systemId)?.session,
+      take: (systemId, socket, hold) => this.#take(systemId, socket, hold),
+    });
   }
 
-  /**
-   * Takes a new connection. When the unit has one already that answers, there are two machines with one identity (the
-   * clone of a disk): the one that was there stays, the other is told, and the operator hears of it. One that does not
-   * answer is what a broken network has left, and ends.
-   */
-  accept(systemId: string, socket: WebSocket, from: string): void {
-    const link = this.#links.get(systemId);
-    if (!link) {
-      this.#take(systemId, socket);
-      return;
-    }
-    if (this.#claims.has(systemId)) {
-      socket.close(CLOSE.policy, 'another connection of this unit is being looked at');
-      return;
-    }
-    this.#claims.set(systemId, socket);
-    socket.pause();
-    socket.on('error', (error) => this.#parts.logger.debug({ systemId, error: error.message }, 'a claim broke off'));
-    const probeMs = Math.min(MAX_PROBE_MS, this.#parts.times.ackTimeoutMs);
-    link.session
-      .isAlive(probeMs)
-      .then(async (alive) => {
-        this.#claims.delete(systemId);
-        socket.resume();
-        if (alive && this.#links.get(systemId) === link) await this.#refuse(systemId, socket, from);
-        else if (socket.readyState === socket.OPEN) this.#take(systemId, socket);
-      })
-      .catch((error) => {
-        this.#parts.logger.error({ systemId, error: asAosError(error).message }, 'a connection could not be taken');
-        socket.terminate();
-      });
+  /** Takes a new connection, or refuses it; resolves when that is decided, and never rejects. */
+  accept(systemId: string, socket: WebSocket, from: string): Promise<void> {
+    return this.#claims.accept(systemId, socket, from);
   }
 
-  async #refuse(systemId: string, socket: WebSocket, from: string): Promise<void> {
-    const { database, events, logger, now } = this.#parts;
-    socket.close(CLOSE.policy, 'a unit with this identity is connected already');
-    logger.warn({ systemId, from }, 'two machines claim to be one unit; the second one is refused');
-    const lastMs = this.#conflicts.get(systemId);
-    if (lastMs !== undefined && performance.now() - lastMs < CONFLICT_PAUSE_MS) return;
-    this.#conflicts.set(systemId, performance.now());
-    const message =
-      `another machine at ${from} shows the certificate of this unit while it is connected; ` +
-      'it was refused. Is its disk a copy? Reset the unit and provision both anew.';
-    await database.write(({ alerts }) => alerts.addOwn(systemId, { tag: 'cloudAlert', message }, now()));
-    events.publish(systemId, 'conflict', { from });
-  }
-
-  #take(systemId: string, socket: WebSocket): void {
+  #take(systemId: string, socket: WebSocket, hold: Hold): void {
     const { database, events, nodes, blobsUrl, times, now } = this.#parts;
     const logger = this.#parts.logger.child({ systemId });
-    this.close(systemId, 'replaced by a newer connection');
+    this.#closeHere(systemId, 'replaced by a newer connection');
     const session = new UnitSession({ systemId, socket, times, database, events, logger, now });
-    const link: Link = { session, opened: false, desiredInFlight: false, desiredIsOld: true };
+    const link: Link = { session, hold, opened: false, desiredInFlight: false, desiredIsOld: true };
     this.#links.set(systemId, link);
     session.serve(
       new UnitMessageHandler({
@@ -121,7 +85,7 @@ export class Fleet {
     );
     socket.on('close', () => {
       if (this.#links.get(systemId) !== link) return;
-      this.#links.delete(systemId);
+      this.#forget(systemId, link);
       this.#seen(systemId);
       logger.info({}, 'a unit is offline');
       events.publish(systemId, 'disconnected');
@@ -131,54 +95,139 @@ export class Fleet {
     events.publish(systemId, 'connected');
   }
 
+  /** Whether a unit has a link, here or at another process. */
   isOnline(systemId: string): boolean {
+    return this.isHere(systemId) || this.#parts.cluster.isElsewhere(systemId);
+  }
+
+  isHere(systemId: string): boolean {
     return this.#links.has(systemId);
   }
 
-  /** Throws `wrongState` when the unit is offline. */
+  /** Whether a unit answers on its link here within so many milliseconds. */
+  async isAlive(systemId: string, timeoutMs: number): Promise<boolean> {
+    return (await this.#links.get(systemId)?.session.isAlive(timeoutMs)) ?? false;
+  }
+
+  /** Throws `wrongState` when the unit has no link here. */
   session(systemId: string): UnitSession {
-    const link = this.#links.get(systemId);
-    if (!link) throw new AosError('wrongState', `unit ${systemId} is offline`);
-    return link.session;
+    return this.#linkOf(systemId).session;
   }
 
   /**
-   * Writes something that the unit is then told, so that what it is told last is what was written last. `tell` answers
-   * the message; a unit that is offline is not told.
+   * Does something between two messages of a unit, and sends what it gives to `send`, wherever the link is. Throws
+   * `wrongState` when the unit is offline.
+   */
+  async converse<T>(systemId: string, work: (send: (message: CloudMessage) => void) => Promise<T>): Promise<T> {
+    const { cluster } = this.#parts;
+    if (this.isHere(systemId) || !cluster.isElsewhere(systemId)) {
+      const session = this.session(systemId);
+      return session.step(() => work((message) => void session.send(message)));
+    }
+    const messages: CloudMessage[] = [];
+    const result = await work((message) => void messages.push(message));
+    for (const message of messages) await cluster.order(systemId, { do: 'send', message, txn: randomUUID() });
+    return result;
+  }
+
+  /**
+   * Writes something that the unit is then told, so that what it is told last is what was written last (by one process).
+   * `tell` answers the message; a unit that is offline is not told.
    */
   async writeAndTell<T>(systemId: string, write: () => Promise<T>, tell: (written: T) => CloudMessage): Promise<T> {
     const session = this.#links.get(systemId)?.session;
-    if (!session) return write();
-    return session.step(async () => {
-      const written = await write();
-      if (!session.closed) session.send(tell(written));
-      return written;
-    });
+    if (session) {
+      return session.step(async () => {
+        const written = await write();
+        if (!session.closed) session.send(tell(written));
+        return written;
+      });
+    }
+    const written = await write();
+    try {
+      await this.send(systemId, tell(written));
+    } catch (error) {
+      this.#parts.logger.debug({ systemId, error: asAosError(error).message }, 'a unit is told when it comes');
+    }
+    return written;
   }
 
   /** Sends a message and answers its txn. Throws `wrongState` when the unit is offline. */
-  send(systemId: string, message: CloudMessage): string {
-    return this.session(systemId).send(message).txn;
+  async send(systemId: string, message: CloudMessage): Promise<string> {
+    const link = this.#links.get(systemId);
+    if (link) return link.session.send(message).txn;
+    const txn = randomUUID();
+    await this.#parts.cluster.order(systemId, { do: 'send', message, txn });
+    return txn;
   }
 
   /** What is wanted of the unit has changed; it is told now, or when it comes. */
   desiredChanged(systemId: string): void {
     const link = this.#links.get(systemId);
-    if (!link) return;
-    link.desiredIsOld = true;
-    this.#tellDesired(systemId, link);
+    if (link) this.#desiredIsOld(systemId, link);
+    else this.#parts.cluster.tell(systemId, { do: 'tellDesired' });
   }
 
   /** The environment of instances has changed; the set replaces all earlier ones. */
   envVarsChanged(systemId: string): void {
     const link = this.#links.get(systemId);
-    if (link?.opened) this.#tellEnvVars(systemId, link);
+    if (!link) this.#parts.cluster.tell(systemId, { do: 'tellEnvVars' });
+    else if (link.opened) this.#tellEnvVars(systemId, link);
   }
 
   /** Sends the desired status again, changed or not. Throws `wrongState` when the unit is offline. */
   async resendDesired(systemId: string): Promise<string> {
-    const session = this.session(systemId);
-    return session.step(async () => session.send(await this.#desiredNow(systemId)).txn);
+    const txn = randomUUID();
+    const link = this.#links.get(systemId);
+    if (link) await this.#resend(link, txn);
+    else await this.#parts.cluster.order(systemId, { do: 'resendDesired', txn });
+    return txn;
+  }
+
+  /** Ends the link of a unit, wherever it is; and does not let one begin that waits. */
+  close(systemId: string, reason: string): void {
+    this.#claims.refuse(systemId, reason);
+    if (this.isHere(systemId)) this.#closeHere(systemId, reason);
+    else this.#parts.cluster.tell(systemId, { do: 'close', reason });
+  }
+
+  /** What another process wants of a link here. Throws `wrongState` when there is none. */
+  async obey(systemId: string, order: Order): Promise<void> {
+    if (order.do === 'close') this.#claims.refuse(systemId, order.reason);
+    const link = this.#linkOf(systemId);
+    const { session } = link;
+    switch (order.do) {
+      case 'tellDesired':
+        this.#desiredIsOld(systemId, link);
+        break;
+      case 'tellEnvVars':
+        if (link.opened) this.#tellEnvVars(systemId, link);
+        break;
+      case 'close':
+        this.#closeHere(systemId, order.reason);
+        break;
+      case 'resendDesired':
+        await this.#resend(link, order.txn);
+        break;
+      case 'send':
+        await session.step(async () => void session.send(order.message, order.txn));
+        break;
+    }
+  }
+
+  /** These links are another process's now, or all of them nobody's: they end here. */
+  lose(systemIds: readonly string[] | 'all'): void {
+    for (const systemId of systemIds === 'all' ? [...this.#links.keys()] : systemIds) {
+      const link = this.#links.get(systemId);
+      // Where another process goes on, no unit is gone.
+      if (link && systemIds !== 'all') this.#forget(systemId, link);
+      link?.session.cut();
+    }
+  }
+
+  /** All units here are told what is wanted of them: it may have changed unheard. */
+  tellAll(): void {
+    for (const [systemId, link] of this.#links) this.#desiredIsOld(systemId, link);
   }
 
   /** What the unit is to become, as it would be told now. */
@@ -203,12 +252,23 @@ export class Fleet {
     return this.#parts.database.read((stores) => this.desiredOf(stores, systemId));
   }
 
-  close(systemId: string, reason: string): void {
-    // Whoever waits to take the place of this link must not do so now: the unit may have been reset.
-    this.#claims.get(systemId)?.close(CLOSE.policy, reason);
+  #linkOf(systemId: string): Link {
+    const link = this.#links.get(systemId);
+    if (link) return link;
+    const { cluster } = this.#parts;
+    const where = cluster.isElsewhere(systemId) ? 'linked to another process of this cloud' : 'offline';
+    throw new AosError('wrongState', `unit ${systemId} is ${where}`);
+  }
+
+  #forget(systemId: string, link: Link): void {
+    this.#links.delete(systemId);
+    link.hold.release();
+  }
+
+  #closeHere(systemId: string, reason: string): void {
     const link = this.#links.get(systemId);
     if (!link) return;
-    this.#links.delete(systemId);
+    this.#forget(systemId, link);
     link.session.close(CLOSE.policy, reason);
     this.#seen(systemId);
     this.#parts.events.publish(systemId, 'disconnected', { reason });
@@ -216,7 +276,7 @@ export class Fleet {
 
   /** Ends all links; a unit that does not answer the close frame in time is cut off. */
   async stop(): Promise<void> {
-    for (const claim of this.#claims.values()) claim.terminate();
+    this.#claims.stop();
     const sessions = [...this.#links.values()].map(({ session }) => session);
     this.#links.clear();
     await Promise.all(sessions.map((session) => session.finish(CLOSE.goingAway, 'the cloud stops', STOP_PATIENCE_MS)));
@@ -280,8 +340,16 @@ export class Fleet {
       nodesToChange(await units.wishes(systemId), await units.picture(systemId)),
     );
     if (changes.length === 0) return;
+    this.#desiredIsOld(systemId, link);
+  }
+
+  #desiredIsOld(systemId: string, link: Link): void {
     link.desiredIsOld = true;
     this.#tellDesired(systemId, link);
+  }
+
+  #resend({ session }: Link, txn: string): Promise<void> {
+    return session.step(async () => void session.send(await this.#desiredNow(session.systemId), txn));
   }
 
   #tellEnvVars(systemId: string, { session }: Link): void {

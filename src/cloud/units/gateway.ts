@@ -15,7 +15,8 @@ const MAX_FRAME_BYTES = 8 * 1024 * 1024;
 
 export interface GatewayParts {
   readonly database: CloudDatabase;
-  readonly accept: (systemId: string, socket: WebSocket, from: string) => void;
+  /** Resolves when it is decided whether the connection is taken; never rejects. */
+  readonly accept: (systemId: string, socket: WebSocket, from: string) => Promise<void> | void;
   readonly now: () => Date;
   readonly logger: Logger;
 }
@@ -49,10 +50,12 @@ async function letIn(
     return;
   }
   let link: WebSocket | undefined;
+  let isDecided: Promise<void> | void | undefined;
   server.handleUpgrade(request, socket, head, (taken) => {
     link = taken;
-    parts.accept(verdict.systemId, taken, request.socket.remoteAddress ?? 'an unknown address');
+    isDecided = parts.accept(verdict.systemId, taken, request.socket.remoteAddress ?? 'an unknown address');
   });
+  await isDecided;
   // While it was judged the unit may have been reset or deleted, which ends the links that there are: not yet this one.
   const again = await judgeSafely(parts, claim);
   if (!('systemId' in again)) link?.close(CLOSE_POLICY, again.because);

@@ -141,7 +141,10 @@ export class UnitSession {
    * Sends a message; answers true when the unit has acknowledged it, false when it never did. Throws
    * `invalidArgument` for a message that does not fit its schema, `wrongState` when the unit is gone.
    */
-  send(message: CloudMessage): { readonly txn: string; readonly acknowledged: Promise<boolean> } {
+  send(
+    message: CloudMessage,
+    txn: string = randomUUID(),
+  ): { readonly txn: string; readonly acknowledged: Promise<boolean> } {
     const { now } = this.#options;
     if (this.#closed) throw new AosError('wrongState', `unit ${this.systemId} is offline`);
     if (this.#outstanding.size >= MAX_OUTSTANDING) {
@@ -150,7 +153,6 @@ export class UnitSession {
         `unit ${this.systemId} has ${MAX_OUTSTANDING} messages that it did not acknowledge`,
       );
     }
-    const txn = randomUUID();
     const createdAt = now();
     const frame = encodeEnvelope({ txn, systemId: this.systemId, createdAt, data: message });
     const { messageType } = message;
