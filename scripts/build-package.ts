@@ -1,12 +1,14 @@
-/** `npm run package`: builds the Debian package out of `dist/` and `packaging/`; prints its path. */
+/** `npm run package`: builds the programs, and the Debian package out of `dist/` and `packaging/`; prints its path. */
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { chmod, cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { promisify } from 'node:util';
 import { type BillOptions, billOfMaterials, type LockFile } from './bill-of-materials.ts';
-import { PROGRAMS } from './programs.ts';
+import { buildPrograms } from './build.ts';
+import { isPackaged, neededPackages, PACKAGED } from './package-parts.ts';
+import { chosenPrograms, type Program } from './programs.ts';
 import { writeSchemas } from './schemas.ts';
 
 const run = promisify(execFile);
@@ -21,10 +23,17 @@ const TWIN_NAMES: Readonly<Record<string, string>> = {
   'aos-mp': 'aos_mp_app',
 };
 
-/** Not part of a unit. */
-const LEFT_OUT = new Set(['aos-cloud']);
+/** Copies a folder of `packaging/`, without what belongs to programs that are left out. */
+async function copyPart(root: string, name: string, target: string, programs: readonly Program[]): Promise<void> {
+  const packaging = join(root, 'packaging');
+  await mkdir(target, { recursive: true });
+  await cp(join(packaging, name), target, {
+    recursive: true,
+    filter: (source) => isPackaged(relative(packaging, source), programs),
+  });
+}
 
-async function copyPrograms(root: string, target: string): Promise<void> {
+async function copyPrograms(root: string, target: string, programs: readonly Program[]): Promise<void> {
   const lib = join(target, 'usr', 'lib', 'aoscore');
   const bin = join(target, 'usr', 'bin');
   await mkdir(lib, { recursive: true });
@@ -32,11 +41,11 @@ async function copyPrograms(root: string, target: string): Promise<void> {
   await cp(join(root, 'packaging', 'bin', 'aoscore'), join(lib, 'aoscore'));
   await chmod(join(lib, 'aoscore'), 0o755);
   for (const name of ['node-flags.txt', 'daemon.env']) await cp(join(root, 'packaging', name), join(lib, name));
-  await cp(join(root, 'packaging', 'hooks'), join(lib, 'hooks'), { recursive: true });
+  await copyPart(root, 'hooks', join(lib, 'hooks'), programs);
   const boot = join(target, 'usr', 'share', 'initramfs-tools', 'scripts', 'local-bottom');
   await cp(join(root, 'packaging', 'initramfs'), boot, { recursive: true });
-  for (const { name } of PROGRAMS.filter((program) => !LEFT_OUT.has(program.name))) {
-    if (!existsSync(join(root, 'dist', `${name}.mjs`))) continue;
+  for (const { name } of programs) {
+    if (!existsSync(join(root, 'dist', `${name}.mjs`))) throw new Error(`${name} is not built: npm run build`);
     for (const suffix of ['.mjs', '.js', '.js.cache']) {
       await cp(join(root, 'dist', `${name}${suffix}`), join(lib, `${name}${suffix}`));
     }
@@ -75,24 +84,30 @@ async function copyRuntime(root: string, target: string): Promise<void> {
   }
 }
 
-async function copyConfiguration(root: string, target: string): Promise<void> {
-  await cp(join(root, 'packaging', 'etc'), join(target, 'etc'), { recursive: true });
+async function copyConfiguration(root: string, target: string, programs: readonly Program[]): Promise<void> {
+  const copy = (name: string, ...place: string[]) => copyPart(root, name, join(target, ...place), programs);
+  await copy('etc', 'etc');
   // What only some nodes need: their owners copy it.
-  const examples = join(target, 'usr', 'share', 'doc', 'aoscore', 'examples');
-  await cp(join(root, 'packaging', 'examples'), examples, { recursive: true });
-  const units = join(target, 'lib', 'systemd', 'system');
-  await mkdir(units, { recursive: true });
-  await cp(join(root, 'packaging', 'systemd'), units, { recursive: true });
-  const directories = join(target, 'usr', 'lib', 'tmpfiles.d');
-  await mkdir(directories, { recursive: true });
-  await cp(join(root, 'packaging', 'tmpfiles.d'), directories, { recursive: true });
+  await copy('examples', 'usr', 'share', 'doc', 'aoscore', 'examples');
+  await copy('systemd', 'lib', 'systemd', 'system');
+  await copy('tmpfiles.d', 'usr', 'lib', 'tmpfiles.d');
 }
 
-async function writeControl(root: string, target: string, version: string, architecture: string): Promise<void> {
+interface ControlOptions {
+  readonly version: string;
+  readonly architecture: string;
+  readonly programs: readonly Program[];
+}
+
+async function writeControl(
+  root: string,
+  target: string,
+  { version, architecture, programs }: ControlOptions,
+): Promise<void> {
   const debian = join(target, 'DEBIAN');
   await mkdir(debian);
   const { stdout } = await run('du', ['-sk', '--apparent-size', target]);
-  const control = (await readFile(join(root, 'packaging', 'debian', 'control.in'), 'utf8'))
+  const control = neededPackages(await readFile(join(root, 'packaging', 'debian', 'control.in'), 'utf8'), programs)
     .replace('@VERSION@', version)
     .replace('@ARCHITECTURE@', architecture)
     .replace('@INSTALLED_SIZE@', stdout.split('\t')[0]!);
@@ -124,25 +139,29 @@ async function writeBillOfMaterials(root: string, path: string, options: BillOpt
   await writeFile(path, `${JSON.stringify(billOfMaterials(lock, options), null, 1)}\n`);
 }
 
-/** Builds `<outDirectory>/aoscore_<version>_<architecture>.deb`; answers its path. */
-export async function buildPackage(root: string, outDirectory: string): Promise<string> {
+/** Builds `<outDirectory>/aoscore_<version>_<architecture>.deb` with programs that are built; answers its path. */
+export async function buildPackage(
+  root: string,
+  outDirectory: string,
+  programs: readonly Program[] = PACKAGED,
+): Promise<string> {
   const architecture = ARCHITECTURES[process.arch];
   if (architecture === undefined) throw new Error(`no Debian architecture is known for ${process.arch}`);
   const { version } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as { version: string };
   const target = await mkdtemp(join(tmpdir(), 'aos-package-'));
   try {
     await chmod(target, 0o755);
-    await copyPrograms(root, target);
+    await copyPrograms(root, target, programs);
     await copyRuntime(root, target);
-    await copyConfiguration(root, target);
-    await copyHelp(root, target);
+    await copyConfiguration(root, target, programs);
+    if (programs.some(({ name }) => name === 'aosctl')) await copyHelp(root, target);
     await writeSchemas(join(target, 'usr', 'share', 'doc', 'aoscore', 'schemas'));
     const epochS = await sourceDate(root);
     await writeBillOfMaterials(root, join(target, 'usr', 'share', 'doc', 'aoscore', 'sbom.cdx.json'), {
       version,
       epochS,
     });
-    await writeControl(root, target, version, architecture);
+    await writeControl(root, target, { version, architecture, programs });
     await mkdir(outDirectory, { recursive: true });
     const path = join(outDirectory, `aoscore_${version}_${architecture}.deb`);
     // Nothing in it is younger than the sources: built again, it has the same bytes.
@@ -156,5 +175,12 @@ export async function buildPackage(root: string, outDirectory: string): Promise<
 
 if (import.meta.main) {
   const root = join(import.meta.dirname, '..');
-  console.log(await buildPackage(root, join(root, 'build')));
+  try {
+    const programs = chosenPrograms(process.argv.slice(2), PACKAGED);
+    await buildPrograms(root, programs);
+    console.log(await buildPackage(root, join(root, 'build'), programs));
+  } catch (error) {
+    console.error((error as Error).message);
+    process.exitCode = 1;
+  }
 }

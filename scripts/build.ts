@@ -4,12 +4,11 @@
  * `node_modules` but the native PKCS#11 binding (docs/decisions/0021-code-cache.md).
  */
 import { execFile } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { chmod, copyFile, readdir, readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { build, type Plugin, transform } from 'esbuild';
-import { PROGRAMS, type Program, type ProgramName } from './programs.ts';
+import { chosenPrograms, PROGRAMS, type Program, type ProgramName } from './programs.ts';
 
 /** Native code: loaded from `node_modules`. Of `pg` nobody asks for it. */
 const EXTERNAL = ['pkcs11js', 'pg-native'];
@@ -96,11 +95,10 @@ async function bundle(root: string, { name, room, warmUp }: Program, directory: 
   await promisify(execFile)(process.execPath, ['--predictable', maker, outfile, ...warmUp], { cwd: root });
 }
 
-/** Builds every program whose room has a `main.ts`; answers the names of those built. */
-export async function buildPrograms(root: string): Promise<string[]> {
-  const ready = PROGRAMS.filter(({ room }) => existsSync(join(root, 'src', room, 'main.ts')));
-  await Promise.all(ready.map((program) => bundle(root, program, join(root, 'dist'))));
-  return ready.map(({ name }) => name);
+/** Builds programs into `dist`, every one unless some are named; answers their names. */
+export async function buildPrograms(root: string, programs: readonly Program[] = PROGRAMS): Promise<string[]> {
+  await Promise.all(programs.map((program) => bundle(root, program, join(root, 'dist'))));
+  return programs.map(({ name }) => name);
 }
 
 /**
@@ -113,6 +111,11 @@ export async function buildProgram(root: string, program: ProgramName, directory
 }
 
 if (import.meta.main) {
-  const built = await buildPrograms(join(import.meta.dirname, '..'));
-  console.log(`built ${built.join(', ') || 'nothing'}`);
+  try {
+    const built = await buildPrograms(join(import.meta.dirname, '..'), chosenPrograms(process.argv.slice(2)));
+    console.log(`built ${built.join(', ')}`);
+  } catch (error) {
+    console.error((error as Error).message);
+    process.exitCode = 1;
+  }
 }

@@ -17,3 +17,17 @@ export const PROGRAMS = [
 ] as const satisfies readonly Program[];
 
 export type ProgramName = (typeof PROGRAMS)[number]['name'];
+
+/**
+ * The programs that a command line names, `aos-sm` or `sm`; all when it names none. Throws naming those that there are.
+ */
+export function chosenPrograms(words: readonly string[], all: readonly Program[] = PROGRAMS): readonly Program[] {
+  if (words.length === 0) return all;
+  const strange = words.find((word) => !all.some((program) => isCalled(program, word)));
+  if (strange !== undefined) {
+    throw new Error(`"${strange}" is no program: expected ${all.map(({ name }) => name).join(', ')}`);
+  }
+  return all.filter((program) => words.some((word) => isCalled(program, word)));
+}
+
+const isCalled = ({ name }: Program, word: string): boolean => name === word || name === `aos-${word}`;

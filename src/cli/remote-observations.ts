@@ -1,8 +1,7 @@
 /** Alerts, usage and logs of a unit as its cloud has them (`--unit`). */
 import { AosError } from '../core/index.ts';
 import type { Context } from './context.ts';
-import { UNREACHABLE } from './exit-codes.ts';
-import { nextOf } from './follow-unit.ts';
+import { moments, unitNews } from './moments.ts';
 import { type Columns, formatTable, printRows } from './output.ts';
 import { readable } from './readable.ts';
 
@@ -28,27 +27,18 @@ const ALERTS: Columns<Alert> = {
 
 /** The newest alerts, the oldest of them first; watched, those that come as well, for programs one a line. */
 export async function remoteAlerts(context: Context, isWatched: boolean): Promise<void> {
-  const { cloud, output, signal } = context;
+  const { cloud, output } = context;
   const look = async () => (await cloud.get<Alert[]>(`${unitPath(context)}/alerts`)).toReversed();
   if (!isWatched) return printRows(output, await look(), ALERTS);
-  // The stream is opened before the first look, so that nothing comes unseen between them.
-  const events = cloud.events(`${unitPath(context)}/events`, signal);
-  let next = nextOf(events);
   let seen: ReadonlySet<string> | undefined;
-  for (;;) {
+  for await (const _ of moments(context, unitNews(context, 'alerts'))) {
     const alerts = await look();
     const fresh = alerts.filter((alert) => !seen?.has(JSON.stringify(alert)));
     if (output.json) for (const alert of fresh) output.line(JSON.stringify(alert));
     else if (seen === undefined || fresh.length > 0)
       for (const line of formatTable(fresh, ALERTS, output)) output.line(line);
     seen = new Set(alerts.map((alert) => JSON.stringify(alert)));
-    let news = await next;
-    while (!news.done && news.value.event !== 'alerts') news = await events.next();
-    if (news.done) break;
-    next = nextOf(events);
   }
-  if (!signal.aborted)
-    throw new AosError('failed', `${cloud.url} ended the alerts; start the command again`, { fields: UNREACHABLE });
 }
 
 interface Measured {
@@ -75,7 +65,7 @@ const USAGE: Columns<Measured> = {
 
 /** The last measurements of the last hour; again with each new one, unless only once is asked for. */
 export async function remoteTop(context: Context, isOnce: boolean): Promise<void> {
-  const { cloud, output, signal } = context;
+  const { cloud, output } = context;
   const show = async () => {
     const measured = await cloud.get<Measured[]>(`${unitPath(context)}/monitoring`);
     if (output.json)
@@ -83,15 +73,7 @@ export async function remoteTop(context: Context, isOnce: boolean): Promise<void
     else for (const line of formatTable(measured, USAGE, output)) output.line(line);
   };
   if (isOnce) return show();
-  const events = cloud.events(`${unitPath(context)}/events`, signal);
-  let next = nextOf(events);
-  for (;;) {
-    await show();
-    let news = await next;
-    while (!news.done && news.value.event !== 'monitoring') news = await events.next();
-    if (news.done) return;
-    next = nextOf(events);
-  }
+  for await (const _ of moments(context, unitNews(context, 'monitoring'))) await show();
 }
 
 interface NodeLog {
@@ -117,31 +99,26 @@ export async function remoteLogs(context: Context, options: RemoteLogOptions): P
   if (index !== undefined && !/^\d+$/.test(index)) {
     throw new AosError('invalidArgument', `"${options.instance}" is no instance: expected item/subject/index`);
   }
-  const timeUp = AbortSignal.timeout(options.waitMs);
-  const done = new AbortController();
-  const events = cloud.events(`${unitPath(context)}/events`, AbortSignal.any([timeUp, signal, done.signal]));
-  let next = nextOf(events);
-  try {
-    const { nodes: known = [] } = await cloud.get<{ nodes?: readonly { isConnected: boolean }[] }>(unitPath(context));
+  const ask = async (): Promise<string> => {
     const { correlationId } = await cloud.send<{ correlationId: string }>('POST', `${unitPath(context)}/logs`, {
       logType: itemId === undefined ? 'systemLog' : 'instanceLog',
       ...{ itemId, subjectId, from: options.since, till: options.until },
       ...(index !== undefined && { instance: Number(index) }),
     });
-    for (;;) {
-      const logs = await cloud.get<NodeLog[]>(`${unitPath(context)}/logs/${correlationId}`);
-      if (logs.length >= Math.max(1, known.length) && logs.every(({ complete }) => complete))
-        return printLogs(context, logs);
-      if ((await next).done) {
-        printLogs(context, logs);
-        if (signal.aborted) return;
-        throw new AosError('timeout', `not all nodes of ${context.unit} have sent their log in time`);
-      }
-      next = nextOf(events);
-    }
-  } finally {
-    done.abort();
+    return correlationId;
+  };
+  const end = AbortSignal.any([AbortSignal.timeout(options.waitMs), signal]);
+  const { nodes = [] } = await cloud.get<{ nodes?: readonly unknown[] }>(unitPath(context));
+  let asked: string | undefined;
+  let logs: readonly NodeLog[] = [];
+  for await (const _ of moments(context, unitNews(context), end)) {
+    asked ??= await ask();
+    logs = await cloud.get<NodeLog[]>(`${unitPath(context)}/logs/${asked}`);
+    if (logs.length >= Math.max(1, nodes.length) && logs.every(({ complete }) => complete))
+      return printLogs(context, logs);
   }
+  printLogs(context, logs);
+  if (!signal.aborted) throw new AosError('timeout', `not all nodes of ${context.unit} have sent their log in time`);
 }
 
 function printLogs({ output }: Context, logs: readonly NodeLog[]): void {

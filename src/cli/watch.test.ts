@@ -4,7 +4,6 @@ import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { TestCloud } from '../cloud/cloud-for-tests.ts';
 import { ScriptedUnit } from '../cloud/scripted-unit-for-tests.ts';
 import { aosctl } from './program.ts';
-import { untilEnd } from './watch.ts';
 
 let cloud: TestCloud;
 let unit: ScriptedUnit;
@@ -74,14 +73,4 @@ describe('[P-02] --watch', () => {
     watched.end();
     expect(await watched.ended).toBe(0);
   });
-});
-
-test('looking again goes on until the end, and ends at once then', async () => {
-  const end = new AbortController();
-  let looks = 0;
-  for await (const _ of untilEnd(end.signal, 1)) {
-    looks += 1;
-    if (looks === 3) end.abort();
-  }
-  expect(looks).toBe(3);
 });

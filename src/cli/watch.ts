@@ -1,13 +1,10 @@
 /** Answers that are shown again when they have changed: `--watch`. */
 import type { Command } from 'commander';
-import { systemClock } from '../core/index.ts';
 import type { Context } from './context.ts';
+import { moments, type News, unitNews } from './moments.ts';
 import type { Output, Style } from './output.ts';
 
 type Run = (action: (context: Context) => Promise<void>) => Promise<void>;
-
-/** How often a daemon of this node is asked. */
-export const LOOK_PERIOD_MS = 1_000;
 
 /** Keeps what is printed. */
 class Page implements Output {
@@ -66,18 +63,13 @@ export function watchable(
     });
 }
 
-/** Where a cloud tells of news; undefined: the answer is of a daemon of this node, which is asked now and then. */
-export type NewsOf = (context: Context) => string | undefined;
-
-/** News of the named unit. */
-export const unitNews = (context: Context): string => `/api/units/${encodeURIComponent(context.unit)}/events`;
-/** News of all units. */
-export const fleetNews = (): string => '/api/events';
+/** Undefined: the answer is of a daemon of this node. */
+export type NewsOf = (context: Context) => News | undefined;
 
 async function watch(
   context: Context,
   show: (context: Context) => Promise<void>,
-  news: string | undefined,
+  news: News | undefined,
 ): Promise<void> {
   const { output } = context;
   let shown: string | undefined;
@@ -87,23 +79,5 @@ async function watch(
     if (page.text === shown) continue;
     shown = page.text;
     output.page(page.json ? JSON.stringify(JSON.parse(shown)) : shown);
-  }
-}
-
-async function* moments(context: Context, news: string | undefined): AsyncGenerator<void> {
-  if (news === undefined) {
-    yield* untilEnd(context.signal);
-    return;
-  }
-  yield;
-  for await (const _ of context.cloud.events(news, context.signal)) yield;
-}
-
-/** Now, and again after each pause, until Ctrl-C. */
-export async function* untilEnd(signal: AbortSignal, periodMs = LOOK_PERIOD_MS): AsyncGenerator<void> {
-  while (!signal.aborted) {
-    yield;
-    // Ctrl-C ends the pause, which the loop sees.
-    await systemClock.sleep(periodMs, signal).catch(() => undefined);
   }
 }

@@ -5,6 +5,7 @@ import type { Logger } from '../core/index.ts';
 import { ensureDirectory, writeFileAtomic } from '../storage/index.ts';
 import { BLOBS_PATH, blobListener } from './blobs/blob-server.ts';
 import { BlobVault } from './blobs/blob-vault.ts';
+import { BlobDeltas } from './blobs/deltas/blob-deltas.ts';
 import { blobDirectory, openBlobFiles } from './blobs/open-blob-files.ts';
 import { type CloudConfig, pkiDirectory } from './config.ts';
 import { DISCOVERY_PATH, discoveryListener } from './discovery.ts';
@@ -66,12 +67,19 @@ export async function startCloud(config: CloudConfig, use: Use, logger: Logger):
     // What another process has begun is no leftover.
     removesLeftovers: cluster.wasAlone,
   });
+  const deltas = use(
+    'deltas',
+    await BlobDeltas.open({
+      ...{ directory: join(workingDir, 'deltas'), limitBytes: config.deltaLimitBytes },
+      ...{ vault, database, logger },
+    }),
+  );
 
   const blobs = use(
     'blobs',
     await RunningServer.open(
       config.plainBlobs ? undefined : tlsOptions(authority, 'none'),
-      blobListener(database, vault, logger),
+      blobListener(database, vault, logger, deltas.files),
       ...([ports.blobs, listenHost] as const),
     ),
   );
@@ -88,6 +96,7 @@ export async function startCloud(config: CloudConfig, use: Use, logger: Logger):
   const fleet = new Fleet({
     ...{ database, cluster, events, nodes, logger, now },
     blobsUrl: () => blobsUrl,
+    deltas,
     onOpen: (systemId) => renewals.look(systemId),
     times: {
       ackTimeoutMs: config.ackTimeout,

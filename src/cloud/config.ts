@@ -56,6 +56,11 @@ export const CloudConfig = z.object({
       caFile: z.string().min(1).optional(),
     })
     .optional(),
+  /** Deltas between versions of blobs are made and kept up to so many bytes; 0: units fetch all of each blob. */
+  deltaLimitBytes: z
+    .int()
+    .min(0)
+    .default(1024 ** 3),
   /** Owner of items whose publisher names none; instances of one owner share a network. */
   defaultOwner: z.string().min(1).max(64).default('default'),
   /** How long a message waits for its acknowledgement, and how often it is sent before it is given up. */

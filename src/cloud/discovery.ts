@@ -72,5 +72,7 @@ async function answer(parts: DiscoveryParts, request: IncomingMessage, response:
     errorCode: ERROR_CODES.none,
     // Several digests in one request for blobs are welcome (spec/decisions.md 2.5).
     blobBatch: true,
+    // A unit that says which blobs it has may get deltas (docs/decisions/0025-deltas.md).
+    blobDeltas: true,
   });
 }

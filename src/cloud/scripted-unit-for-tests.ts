@@ -177,6 +177,11 @@ export class ScriptedUnit {
     this.acks.splice(this.acks.indexOf(txn), 1);
   }
 
+  /** Says goodbye. */
+  leave(code: number): void {
+    this.#socket!.close(code);
+  }
+
   /** Resolves with the code of the close frame. */
   closed(): Promise<number> {
     return new Promise((resolve) => this.#socket!.once('close', resolve));

@@ -95,7 +95,12 @@ export async function makeModules(ground: Ground, { credentials, iam, orders, se
     installPath: config.imageManager.installPath,
     downloadPath: config.imageManager.downloadPath,
     source: bundles.source(
-      new CloudBlobSource((request, abort) => link.request(request, abort) as Promise<BlobUrls>, clock, logger),
+      new CloudBlobSource(
+        (request, abort) => link.request(request, abort) as Promise<BlobUrls>,
+        clock,
+        logger,
+        () => link.offersDeltas,
+      ),
     ),
     updateItemTtlMs: config.imageManager.updateItemTtl,
     removeOutdatedPeriodMs: config.imageManager.removeOutdatedPeriod,

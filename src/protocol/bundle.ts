@@ -24,7 +24,7 @@ export const BUNDLE_LIMITS = {
 export const BUNDLE_SIGNER_USAGE = '1.3.6.1.5.5.7.3.3';
 
 /** A blob as the cloud serves it; it lies in the bundle instead of at addresses. */
-export const BundleBlob = BlobInfo.omit({ urls: true });
+export const BundleBlob = BlobInfo.omit({ urls: true, deltas: true });
 export type BundleBlob = z.output<typeof BundleBlob>;
 
 export const BundleManifest = z.object({

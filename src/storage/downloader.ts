@@ -1,6 +1,15 @@
 /** Downloads over HTTP(S) and from files (spec/cm.md 3.7, spec/sm.md 3.9, spec/decisions.md C-04, C-38, CM-23, 8.2). */
 import { stat } from 'node:fs/promises';
-import { AosError, asAosError, Backoff, type Clock, canceledBy, systemClock, throwIfCanceled } from '../core/index.ts';
+import {
+  AosError,
+  asAosError,
+  Backoff,
+  type Clock,
+  canceledBy,
+  isAosError,
+  systemClock,
+  throwIfCanceled,
+} from '../core/index.ts';
 import { readChunks } from './chunks.ts';
 import { describeUrl, HttpClient } from './http-get.ts';
 import { type BytesListener, type HttpLimits, receive } from './http-receive.ts';
@@ -44,6 +53,11 @@ export interface DownloadRequest {
   readonly expectedSizeBytes?: number | undefined;
   /** Limit for a file of unknown size. */
   readonly maxSizeBytes?: number | undefined;
+  /**
+   * Asked before the first byte is written when the server says how large the whole file is, which then may be larger than
+   * `maxSizeBytes`. Throwing `noMemory` ends the download.
+   */
+  readonly admit?: ((totalBytes: number) => Promise<void>) | undefined;
   /** Certificate authorities beside those of the system. */
   readonly caPem?: readonly string[] | undefined;
   readonly signal: AbortSignal;
@@ -138,6 +152,7 @@ export class Downloader {
     } catch (error) {
       if (request.signal.aborted) throw canceledBy(request.signal);
       if (error instanceof LocalFault) throw asAosError(error.cause, `cannot write ${request.toFile}`);
+      if (isAosError(error, 'noMemory')) throw error;
       const aos = asAosError(error);
       report(request, url, file, { kind: 'interrupted', error: aos });
       return aos;
@@ -167,6 +182,7 @@ export class Downloader {
     return {
       expectedSizeBytes: request.expectedSizeBytes,
       maxSizeBytes: request.expectedSizeBytes ?? request.maxSizeBytes ?? MAX_UNKNOWN_SIZE_BYTES,
+      admit: request.admit,
       caPem: request.caPem ?? [],
       connectTimeoutMs: this.#options.connectTimeoutMs,
       idleTimeoutMs: this.#options.idleTimeoutMs,
@@ -204,10 +220,11 @@ async function copyFile(url: URL, to: PartialFile, limits: HttpLimits, signal: A
     throw asAosError(error, 'file not found');
   });
   if (!found.isFile()) throw new AosError('notFound', `file not found: ${path} is not a regular file`);
-  const { expectedSizeBytes = found.size } = limits;
-  if (found.size !== expectedSizeBytes || found.size > limits.maxSizeBytes) {
+  const { expectedSizeBytes = found.size, admit } = limits;
+  if (found.size !== expectedSizeBytes || (!admit && found.size > limits.maxSizeBytes)) {
     throw new AosError('invalidChecksum', `${path} has ${found.size} bytes, expected ${limits.maxSizeBytes}`);
   }
+  await admit?.(found.size);
   await local(to.restart({ url: describeUrl(url), totalBytes: found.size }));
   for await (const chunk of readChunks(path, signal)) await local(to.append(chunk as Buffer));
   return to.sizeBytes;

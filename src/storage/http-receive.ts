@@ -11,6 +11,8 @@ const WRITE_BYTES = 512 * 1024;
 export interface HttpLimits extends Omit<GetOptions, 'headers'> {
   readonly expectedSizeBytes: number | undefined;
   readonly maxSizeBytes: number;
+  /** Asked for the size of the whole file, when the server tells it, before anything is written. */
+  readonly admit?: ((totalBytes: number) => Promise<void>) | undefined;
 }
 
 /** Called when the answer begins, and with each piece, before it is on disk. */
@@ -37,9 +39,10 @@ export async function receive(
   limits: HttpLimits,
   onBytes: BytesListener,
 ): Promise<number> {
-  if (limits.expectedSizeBytes !== undefined) {
-    if (file.sizeBytes === limits.expectedSizeBytes && file.source) return file.sizeBytes;
-    if (file.sizeBytes > limits.expectedSizeBytes) await local(file.forget());
+  const { expectedSizeBytes = file.source?.totalBytes } = limits;
+  if (expectedSizeBytes !== undefined) {
+    if (file.sizeBytes === expectedSizeBytes && file.source) return file.sizeBytes;
+    if (file.sizeBytes > expectedSizeBytes) await local(file.forget());
   }
   for (let startedOver = false; ; startedOver = true) {
     const offset = file.sizeBytes;
@@ -111,6 +114,7 @@ async function take(
   limits: HttpLimits,
   onBytes: BytesListener,
 ): Promise<number> {
+  if (totalBytes !== undefined) await limits.admit?.(totalBytes);
   if (fromBytes === 0) {
     await local(file.restart({ url: describeUrl(url), validator: validatorOf(answer), totalBytes }));
   }
@@ -150,8 +154,8 @@ async function useless(file: PartialFile, writer: GatheringWriter, message: stri
 
 function checkTotal(url: URL, totalBytes: number | undefined, limits: HttpLimits): void {
   if (totalBytes === undefined) return;
-  const { expectedSizeBytes = totalBytes, maxSizeBytes } = limits;
-  if (totalBytes === expectedSizeBytes && totalBytes <= maxSizeBytes) return;
+  const { expectedSizeBytes = totalBytes, maxSizeBytes, admit } = limits;
+  if (totalBytes === expectedSizeBytes && (admit || totalBytes <= maxSizeBytes)) return;
   const expected = limits.expectedSizeBytes === undefined ? `at most ${maxSizeBytes}` : expectedSizeBytes;
   throw new AosError(
     'invalidChecksum',

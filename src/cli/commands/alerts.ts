@@ -1,9 +1,9 @@
 import type { Command } from 'commander';
 import type { Context } from '../context.ts';
+import { moments } from '../moments.ts';
 import { formatTable } from '../output.ts';
 import { readable } from '../readable.ts';
 import { remoteAlerts } from '../remote-observations.ts';
-import { untilEnd } from '../watch.ts';
 
 type Run = (action: (context: Context) => Promise<void>) => Promise<void>;
 
@@ -31,7 +31,7 @@ export function alertsCommand(program: Command, run: Run): void {
       run(async (context) => {
         if (context.namesUnit) return remoteAlerts(context, options.watch ?? false);
         let after: number | undefined;
-        for await (const _ of untilEnd(context.signal)) {
+        for await (const _ of moments(context, undefined)) {
           const alerts = await context.askDaemon<Alert[]>('sm', '/alerts', after === undefined ? undefined : { after });
           if (after === undefined || alerts.length > 0) after = print(context, alerts, after ?? 0);
           if (!options.watch) return;

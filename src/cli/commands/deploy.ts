@@ -1,10 +1,11 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import { instancesOf } from '../cloud-views.ts';
 import type { Context } from '../context.ts';
+import { unitNews } from '../moments.ts';
 import { collect, parseCount } from '../options.ts';
 import { printResult, printRows } from '../output.ts';
 import { type Deployment, deploymentPath, failuresBefore, waitUntil, waitUntilActive } from '../wait-for-item.ts';
-import { unitNews, watchable } from '../watch.ts';
+import { watchable } from '../watch.ts';
 
 interface DeployOptions {
   readonly version: string;

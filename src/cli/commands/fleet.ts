@@ -2,9 +2,10 @@
 import { type Command, Option } from 'commander';
 import { AosError } from '../../core/index.ts';
 import type { Context } from '../context.ts';
+import { fleetNews } from '../moments.ts';
 import { collect, parseCount } from '../options.ts';
 import { type Columns, printResult, printRows } from '../output.ts';
-import { fleetNews, watchable } from '../watch.ts';
+import { watchable } from '../watch.ts';
 
 type Run = (action: (context: Context) => Promise<void>) => Promise<void>;
 

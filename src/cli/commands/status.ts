@@ -3,6 +3,7 @@ import type { ErrorInfo } from '../../core/index.ts';
 import type { InstanceReport, ItemReport, NodeReport, UnitReport } from '../../daemon/index.ts';
 import { type CloudUnit, instancesOf, itemsOf, nodesOf } from '../cloud-views.ts';
 import type { Context } from '../context.ts';
+import { fleetNews } from '../moments.ts';
 import {
   type Columns,
   formatTable,
@@ -13,7 +14,7 @@ import {
   showState,
   sinceOf,
 } from '../output.ts';
-import { fleetNews, watchable } from '../watch.ts';
+import { watchable } from '../watch.ts';
 
 type Run = (action: (context: Context) => Promise<void>) => Promise<void>;
 

@@ -2,10 +2,11 @@
 import type { Command } from 'commander';
 import type { NetworkReport, UsageReport } from '../../daemon/index.ts';
 import type { Context } from '../context.ts';
+import { moments } from '../moments.ts';
 import { type Columns, formatTable, printRows } from '../output.ts';
 import { remoteTop } from '../remote-observations.ts';
 import { type InstanceRate, usageRates } from '../usage-rates.ts';
-import { untilEnd, watchable } from '../watch.ts';
+import { watchable } from '../watch.ts';
 
 type Run = (action: (context: Context) => Promise<void>) => Promise<void>;
 
@@ -77,7 +78,7 @@ export function usageCommands(program: Command, run: Run): void {
 async function top(context: Context, isOnce: boolean): Promise<void> {
   const look = () => context.askDaemon<UsageReport>('sm', '/usage');
   let before: UsageReport | undefined;
-  for await (const _ of untilEnd(context.signal)) {
+  for await (const _ of moments(context, undefined)) {
     const now = await look();
     if (before) print(context, before, now);
     if (before && isOnce) return;

@@ -288,3 +288,14 @@ test('[P-08] whoever may not see who listens is told when the daemon itself does
     cure: expect.stringMatching(/ss -ltnp/),
   });
 });
+
+test('[P-08] a daemon that this node has no configuration of is not missed', () => {
+  const finding = (fact: object) =>
+    diagnose({ ...healthy, daemons: daemonIs(1, fact) }).find(({ check }) => check === 'daemon aos-cm');
+  expect(finding({ state: 'absent', isForeign: true })).toEqual({
+    check: 'daemon aos-cm',
+    level: 'ok',
+    found: 'is not one of this node, which has no configuration of it',
+  });
+  expect(finding({ state: 'absent' })).toMatchObject({ level: 'fault' });
+});

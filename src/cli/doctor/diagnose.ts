@@ -168,13 +168,14 @@ function setAside(path: string): Finding {
   );
 }
 
-function daemonFinding({ name, socket, state, error }: DaemonFact, { iamMode }: Facts): Finding {
+function daemonFinding({ name, socket, state, error, isForeign }: DaemonFact, { iamMode }: Facts): Finding {
   const check = `daemon ${name}`;
   if (state === 'answers') return ok(check, `answers on ${socket}`);
   if (state === 'refused') return fault(check, `we may not open ${socket}`, 'sudo aosctl doctor');
   if (state === 'failed') {
     return fault(check, error ?? 'it does not answer', `systemctl restart ${name}; its log: journalctl -u ${name}`);
   }
+  if (isForeign) return ok(check, 'is not one of this node, which has no configuration of it');
   if (name !== 'aos-iam' && iamMode === 'provisioning') {
     return warning(check, 'does not run: the node is blank', 'aosctl provision, from where the cloud is reached');
   }

@@ -11,6 +11,8 @@ export interface DaemonFact {
   readonly state: 'answers' | 'absent' | 'refused' | 'failed';
   /** The error, when it does not answer. */
   readonly error?: string;
+  /** This node has no configuration of it, as further nodes of a unit have none of the CM. */
+  readonly isForeign?: true;
 }
 
 export interface CertificateFact {

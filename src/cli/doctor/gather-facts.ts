@@ -58,7 +58,9 @@ export async function gatherFacts(context: Context, configDir: string): Promise<
   ]);
   const places = placesIn(documents);
   const [known, limits, programs] = host;
-  const daemons = [iam.fact, unit.fact, sm.fact];
+  const daemons = [iam.fact, unit.fact, sm.fact].map((fact) =>
+    hasConfigOf(fact.name, documents) ? fact : { ...fact, isForeign: true as const },
+  );
   return {
     nowMs: Date.now(),
     ...((await lastWrite(places.map(({ path }) => path))) ?? {}),
@@ -72,7 +74,7 @@ export async function gatherFacts(context: Context, configDir: string): Promise<
     ...(unit.answer && { unit: unit.answer }),
     ...(iam.answer && { iamMode: iam.answer.mode }),
     certificates: iam.answer?.certificates ?? [],
-    configs: documents.map(({ value: _, ...fact }) => fact),
+    configs: documents.map(({ value: _value, kind: _kind, ...fact }) => fact),
     ports: await lookAtPorts(
       documents.flatMap(({ path, value = {} }) => portsOf(path, value)),
       (daemon) => daemons.some(({ name, state }) => name === daemon && state === 'answers') && !waits(daemon, unit),
@@ -84,6 +86,10 @@ export async function gatherFacts(context: Context, configDir: string): Promise<
   };
 }
 
+/** Where no configuration at all could be read, nobody knows. */
+const hasConfigOf = (daemon: DaemonName, documents: readonly ConfigDocument[]): boolean =>
+  documents.some(({ kind, isDirectory }) => isDirectory || `aos-${kind}` === daemon);
+
 /** The CM answers before it listens for others, while it waits for IAM. */
 const waits = (daemon: DaemonName, { answer }: Answer<UnitReport>): boolean =>
   daemon === 'aos-cm' && answer?.waitsFor !== undefined;
@@ -91,7 +97,7 @@ const waits = (daemon: DaemonName, { answer }: Answer<UnitReport>): boolean =>
 /** A blank node has no PINs yet; one whose IAM runs has shown that they are right. */
 async function tokens(documents: readonly ConfigDocument[], { answer }: Answer<IamAnswer>): Promise<TokenFact[]> {
   if (answer?.mode === 'provisioning') return [];
-  const wanted = documents.flatMap(({ path, value }) => (value && kindOf(path) === 'iam' ? tokensOf(value) : []));
+  const wanted = documents.flatMap(({ kind, value }) => (value && kind === 'iam' ? tokensOf(value) : []));
   const facts: TokenFact[] = [];
   // One after another: a library takes one user at a time in a process.
   for (const token of wanted) facts.push(await lookAtToken(token, answer === undefined));
@@ -104,9 +110,7 @@ async function keyDirectories(
   { answer }: Answer<IamAnswer>,
 ): Promise<KeyDirectoryFact[]> {
   if (answer?.mode === 'provisioning') return [];
-  const wanted = documents.flatMap(({ path, value }) =>
-    value && kindOf(path) === 'iam' ? keyDirectoriesOf(value) : [],
-  );
+  const wanted = documents.flatMap(({ kind, value }) => (value && kind === 'iam' ? keyDirectoriesOf(value) : []));
   return Promise.all(wanted.map(lookAtKeys));
 }
 
@@ -148,6 +152,8 @@ async function ask<T>(context: Context, daemon: LocalDaemon): Promise<Answer<T>>
 }
 
 interface ConfigDocument extends ConfigFact {
+  /** Absent: its name does not tell. */
+  readonly kind?: Kind;
   readonly value?: Readonly<Record<string, unknown>>;
 }
 
@@ -171,15 +177,16 @@ const problemOf = (path: string, error: unknown): string =>
   plainWords(asAosError(error, path).message).slice(`${path}: `.length);
 
 async function readConfig(path: string, context: Context): Promise<ConfigDocument> {
+  let kind: Kind | undefined;
   try {
+    kind = kindOf(path);
     const text = await readFile(path, 'utf8');
-    const kind = kindOf(path);
     const { problem } = (await askWhoRuns(context, kind, path, text)) ?? (await checkFile(path, kind));
-    if (problem !== undefined) return { path, problem };
+    if (problem !== undefined) return { path, kind, problem };
     const value = parseJson(text, path);
-    return isObject(value) ? { path, value } : { path };
+    return isObject(value) ? { path, kind, value } : { path, kind };
   } catch (error) {
-    return { path, problem: problemOf(path, error) };
+    return { path, ...(kind && { kind }), problem: problemOf(path, error) };
   }
 }
 

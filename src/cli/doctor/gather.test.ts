@@ -89,6 +89,17 @@ test('[P-08] a configuration is judged by the daemon that runs, and by its progr
   expect(await problemOf()).toMatch(/aos-cm cannot be asked about|cm\.cfg/);
 });
 
+test('[P-08] what a further node has no configuration of is none of its daemons', async () => {
+  const foreign = async () => {
+    const { daemons } = await gatherFacts(contextAt(join(directory, 'cm.sock')), directory);
+    return daemons.filter(({ isForeign }) => isForeign).map(({ name }) => name);
+  };
+  expect(await foreign()).toEqual([]);
+  for (const name of ['iam.cfg', 'aos_servicemanager.cfg', 'their_manager.cfg'])
+    await writeFile(join(directory, name), '{}');
+  expect(await foreign()).toEqual(['aos-cm']);
+});
+
 describe('[P-08] a token', () => {
   const module = (params: object, more: object = {}) => ({ certModules: [{ id: 'iam', params, ...more }] });
   let library: FakePkcs11;

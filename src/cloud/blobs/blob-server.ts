@@ -3,17 +3,38 @@ import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http
 import { pipeline } from 'node:stream/promises';
 import { asAosError, type Logger } from '../../core/index.ts';
 import type { CloudDatabase } from '../store/cloud-database.ts';
-import type { BlobRow } from '../store/items.ts';
 import type { BlobVault } from './blob-vault.ts';
 import { parseByteRange } from './byte-range.ts';
+import type { DeltaFiles } from './deltas/delta-files.ts';
 
 export const BLOBS_PATH = '/blobs';
 const RETRY_AFTER_S = 10;
 const FILE = /^\/blobs\/([0-9a-f-]{36})$/;
 
-export function blobListener(database: CloudDatabase, vault: BlobVault, logger: Logger): RequestListener {
+/** An encrypted file, and where its bytes come from. */
+interface ServedFile {
+  readonly file: string;
+  readonly fileBytes: number;
+  readonly fileSha3: string;
+  readonly from: Pick<BlobVault, 'read'>;
+}
+
+type Find = (file: string) => Promise<ServedFile | undefined>;
+
+export function blobListener(
+  database: CloudDatabase,
+  vault: BlobVault,
+  logger: Logger,
+  deltas?: Pick<DeltaFiles, 'ofFile' | 'read'>,
+): RequestListener {
+  const find: Find = async (file) => {
+    const blob = await database.read(({ items }) => items.blobOfFile(file));
+    if (blob) return { ...blob, from: vault };
+    const delta = deltas?.ofFile(file);
+    return deltas && delta && { ...delta, from: deltas };
+  };
   return (request, response) => {
-    serve(database, vault, request, response).catch((error) => {
+    serve(find, request, response).catch((error) => {
       const { message } = asAosError(error);
       if (response.headersSent) {
         // The receiver went away, or the store failed: the length of the answer tells the receiver either way.
@@ -29,31 +50,21 @@ export function blobListener(database: CloudDatabase, vault: BlobVault, logger: 
   };
 }
 
-async function serve(
-  database: CloudDatabase,
-  vault: BlobVault,
-  request: IncomingMessage,
-  response: ServerResponse,
-): Promise<void> {
+async function serve(find: Find, request: IncomingMessage, response: ServerResponse): Promise<void> {
   if (request.method !== 'GET' && request.method !== 'HEAD') {
     response.writeHead(405, { allow: 'GET, HEAD' }).end();
     return;
   }
   const file = FILE.exec(request.url?.split('?')[0] ?? '')?.[1];
-  const blob = file === undefined ? undefined : await database.read(({ items }) => items.blobOfFile(file));
+  const blob = file === undefined ? undefined : await find(file);
   if (!blob) {
     response.writeHead(404, { 'content-type': 'text/plain' }).end('there is no such blob\n');
     return;
   }
-  await send(blob, vault, request, response);
+  await send(blob, request, response);
 }
 
-async function send(
-  blob: BlobRow,
-  vault: BlobVault,
-  request: IncomingMessage,
-  response: ServerResponse,
-): Promise<void> {
+async function send(blob: ServedFile, request: IncomingMessage, response: ServerResponse): Promise<void> {
   const etag = `"${blob.fileSha3}"`;
   // AosCore 9.1 looks for exactly this spelling.
   const headers = { 'Accept-Ranges': 'bytes', ETag: etag, 'Content-Type': 'application/octet-stream' };
@@ -69,7 +80,7 @@ async function send(
     return;
   }
   const { start, end } = range === 'whole' ? { start: 0, end: blob.fileBytes - 1 } : range;
-  const content = request.method === 'HEAD' ? undefined : await vault.read(blob.file, start, end);
+  const content = request.method === 'HEAD' ? undefined : await blob.from.read(blob.file, start, end);
   response.writeHead(range === 'whole' ? 200 : 206, {
     ...headers,
     'Content-Length': end - start + 1,

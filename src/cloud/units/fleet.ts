@@ -12,12 +12,14 @@ import { Claims } from './claims.ts';
 import { CLOSE } from './close-codes.ts';
 import { nodesToChange, planDesiredStatus } from './desired-status.ts';
 import type { UnitEvents } from './events.ts';
-import { UnitMessageHandler } from './message-handler.ts';
+import { type HandlerParts, UnitMessageHandler } from './message-handler.ts';
 import type { NodeProvisioning } from './node-provisioning.ts';
-import { type SessionTimes, UnitSession } from './unit-session.ts';
+import { type SentMessage, type SessionTimes, UnitSession } from './unit-session.ts';
 
 /** How long a unit whose link is claimed by another machine may take to show that it is there. */
 const MAX_PROBE_MS = 5000;
+/** Of a message that is too large the operator hears once in a while: the unit ends each connection over it. */
+const TELL_AGAIN_MS = 10 * 60_000;
 /** How long a unit may take to answer a close frame when the cloud stops. */
 const STOP_PATIENCE_MS = 1000;
 
@@ -27,6 +29,7 @@ export interface FleetParts {
   readonly events: UnitEvents;
   readonly nodes: NodeProvisioning;
   readonly blobsUrl: () => string;
+  readonly deltas?: HandlerParts['deltas'];
   /** Told when a unit has come and told of itself. */
   readonly onOpen?: (systemId: string) => void;
   readonly times: SessionTimes;
@@ -50,6 +53,8 @@ export class Fleet {
   readonly #parts: FleetParts;
   readonly #links = new Map<string, Link>();
   readonly #claims: Claims;
+  /** When the operator was told last of a message that is too large for a unit. */
+  readonly #tooLargeToldMs = new Map<string, number>();
 
   constructor(parts: FleetParts) {
     const { database, events, cluster, times, logger, now } = parts;
@@ -68,15 +73,16 @@ export class Fleet {
   }
 
   #take(systemId: string, socket: WebSocket, hold: Hold): void {
-    const { database, events, nodes, blobsUrl, times, now } = this.#parts;
+    const { database, events, nodes, blobsUrl, deltas, times, now } = this.#parts;
     const logger = this.#parts.logger.child({ systemId });
     this.#closeHere(systemId, 'replaced by a newer connection');
-    const session = new UnitSession({ systemId, socket, times, database, events, logger, now });
+    const onTooLarge = (largest: SentMessage | undefined) => this.#tooLarge(systemId, largest);
+    const session = new UnitSession({ systemId, socket, times, database, events, logger, now, onTooLarge });
     const link: Link = { session, hold, opened: false, desiredInFlight: false, desiredIsOld: true };
     this.#links.set(systemId, link);
     session.serve(
       new UnitMessageHandler({
-        ...{ systemId, database, events, nodes, blobsUrl, now },
+        ...{ systemId, database, events, nodes, blobsUrl, deltas, now },
         // A unit that has gone meanwhile asks again when it comes.
         send: (message) => void (session.closed || session.send(message)),
         onFullStatus: () => this.#open(systemId, link),
@@ -93,6 +99,21 @@ export class Fleet {
     this.#seen(systemId);
     logger.info({}, 'a unit is online');
     events.publish(systemId, 'connected');
+  }
+
+  /** The unit will end each connection over it, so somebody must know why. */
+  #tooLarge(systemId: string, largest: SentMessage | undefined): void {
+    const { database, logger, now } = this.#parts;
+    const what = largest ? `"${largest.messageType}" with ${largest.frame.length} bytes` : 'one that it acknowledged';
+    const message =
+      `the unit ended the connection: a message is too large for it. The largest that was on its way is ${what}; ` +
+      'aos-cm reads messages of up to 8 MiB. Deploy less to this unit, or in several items.';
+    logger.warn({ systemId, largest: what }, 'a message is too large for a unit, which ended the connection');
+    const lastMs = this.#tooLargeToldMs.get(systemId);
+    if (lastMs !== undefined && performance.now() - lastMs < TELL_AGAIN_MS) return;
+    this.#tooLargeToldMs.set(systemId, performance.now());
+    const at = now();
+    database.note('an alert', ({ alerts }) => alerts.addOwn(systemId, { tag: 'cloudAlert', message }, at));
   }
 
   /** Whether a unit has a link, here or at another process. */

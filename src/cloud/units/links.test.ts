@@ -101,6 +101,19 @@ describe('the upgrade', () => {
     hanging.disconnect();
   });
 
+  test('a unit that ends the connection over a message that is too large for it is told to the operator once, with the size', async () => {
+    const unit = await ScriptedUnit.register(cloud);
+    for (let time = 0; time < 2; time += 1) {
+      await unit.comeOnline();
+      unit.leave(1009);
+      await unit.closed();
+    }
+    await unit.comeOnline();
+    expect(await cloud.must('GET', `${unit.path}/alerts`)).toMatchObject([
+      { tag: 'cloudAlert', data: { message: expect.stringMatching(/too large for it.* 8 MiB/) } },
+    ]);
+  });
+
   test('of two machines with one identity the first one stays, the other is told, and the operator sees it', async () => {
     const unit = await ScriptedUnit.register(cloud);
     await unit.comeOnline();

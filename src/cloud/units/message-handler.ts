@@ -1,9 +1,11 @@
 /** What the cloud does with each message of a unit (spec/cloud-protocol.md 8, 14). */
-import type { BlobInfo, CloudMessage, Identity, UnitMessage } from '../../protocol/index.ts';
+import type { BlobInfo, CloudMessage, Identity, RequestBlobUrls, UnitMessage } from '../../protocol/index.ts';
 import { blobInfo } from '../blobs/blob-vault.ts';
+import type { BlobDeltas } from '../blobs/deltas/blob-deltas.ts';
 import { wantedOn } from '../domain/facts.ts';
 import type { CloudDatabase } from '../store/cloud-database.ts';
 import { type InstanceName, stateChecksum } from '../store/instance-states.ts';
+import type { BlobRow } from '../store/items.ts';
 import type { Stores } from '../store/stores.ts';
 import type { UnitEvents } from './events.ts';
 import type { NodeProvisioning } from './node-provisioning.ts';
@@ -16,6 +18,8 @@ export interface HandlerParts {
   readonly events: UnitEvents;
   readonly nodes: NodeProvisioning;
   readonly blobsUrl: () => string;
+  /** Absent: units get whole blobs only. */
+  readonly deltas?: Pick<BlobDeltas, 'describe'> | undefined;
   /** Sends to the unit of this link. */
   readonly send: (message: CloudMessage) => void;
   /** Told when the unit has drawn its picture anew. */
@@ -88,11 +92,7 @@ export class UnitMessageHandler implements MessageHandler {
         if (this.#nodesMoved) await onNodesMoved();
         break;
       case 'requestBlobUrls':
-        send({
-          messageType: 'blobUrls',
-          correlationId: message.correlationId,
-          items: await this.#blobs(message.digests),
-        });
+        await this.#tellWhere(message);
         break;
       case 'newState':
         this.#judgeState(message);
@@ -137,17 +137,30 @@ export class UnitMessageHandler implements MessageHandler {
   }
 
   /** Those of the blobs that belong to an item of the unit; for others it learns that there is none. */
-  #blobs(digests: readonly string[]): Promise<BlobInfo[]> {
-    const { database, systemId, blobsUrl } = this.#parts;
-    return database.read(async (stores) => {
+  async #tellWhere({ correlationId, digests, bases: baseDigests = [] }: RequestBlobUrls): Promise<void> {
+    const { database, send, systemId, blobsUrl, deltas } = this.#parts;
+    const { blobs, bases } = await database.read(async (stores) => {
       const itemIds = new Set((await wantedOn(stores, systemId)).map(({ itemId }) => itemId));
-      const infos: BlobInfo[] = [];
-      for (const digest of digests) {
-        const blob = await stores.items.blobOfItems(itemIds, digest);
-        if (blob) infos.push(blobInfo(blob, blobsUrl()));
-      }
-      return infos;
+      const find = async (wanted: readonly string[]) => {
+        const found: BlobRow[] = [];
+        for (const digest of wanted) {
+          const blob = await stores.items.blobOfItems(itemIds, digest);
+          if (blob) found.push(blob);
+        }
+        return found;
+      };
+      return { blobs: await find(digests), bases: await find(baseDigests) };
     });
+    const answer = (items: readonly BlobInfo[]) => send({ messageType: 'blobUrls', correlationId, items });
+    if (!deltas || bases.length === 0) {
+      answer(blobs.map((blob) => blobInfo(blob, blobsUrl())));
+      return;
+    }
+    // It may take seconds; other messages of the unit do not wait for it.
+    Promise.all(blobs.map((blob) => deltas.describe(blob, bases, blobsUrl())))
+      .then(answer)
+      // A unit that has gone meanwhile asks again.
+      .catch(() => undefined);
   }
 
   #judgeState(message: Extract<UnitMessage, { messageType: 'newState' }>): void {

@@ -38,6 +38,14 @@ export interface SessionOptions {
   readonly events: UnitEvents;
   readonly logger: Logger;
   readonly now: () => Date;
+  /** Told when the unit ends the connection over a message that is too large for it. */
+  readonly onTooLarge?: ((largest: SentMessage | undefined) => void) | undefined;
+}
+
+/** A message that the unit has not acknowledged. */
+export interface SentMessage {
+  readonly messageType: string;
+  readonly frame: Buffer;
 }
 
 /** How the next messages are to be treated, for tests of units. */
@@ -49,15 +57,15 @@ export interface Disturbance {
   readonly count: number;
 }
 
-interface Outstanding {
-  readonly frame: Buffer;
-  readonly messageType: string;
+interface Outstanding extends SentMessage {
   transmissions: number;
   timer: NodeJS.Timeout;
   readonly settle: (acknowledged: boolean) => void;
 }
 
 const MAX_OUTSTANDING = 1000;
+/** Code of the close frame of a peer that got a message which is too large for it (RFC 6455, 7.4.1). */
+const TOO_LARGE = 1009;
 /** A unit that has so much to read and does not read it is cut off: what waits is sent again when it comes. */
 const MAX_UNREAD_BYTES = 32 * 1024 * 1024;
 /** A unit that was never heard within this many ping intervals is gone (spec/decisions.md C-12). */
@@ -98,7 +106,10 @@ export class UnitSession {
         .finally(() => (isLast ? this.cut() : socket.resume()));
     });
     socket.on('error', (error) => options.logger.warn({ error: error.message }, 'the link of a unit failed'));
-    socket.on('close', () => this.#end());
+    socket.on('close', (code) => {
+      if (code === TOO_LARGE) options.onTooLarge?.(this.#largest());
+      this.#end();
+    });
   }
 
   /** Begins to handle messages; those that came before wait. */
@@ -201,6 +212,14 @@ export class UnitSession {
     const timer = setTimeout(() => socket.terminate(), patienceMs);
     await gone;
     clearTimeout(timer);
+  }
+
+  #largest(): SentMessage | undefined {
+    const waiting = [...this.#outstanding.values()];
+    return waiting.reduce<SentMessage | undefined>(
+      (largest, one) => (largest && largest.frame.length >= one.frame.length ? largest : one),
+      undefined,
+    );
   }
 
   /** Cuts the connection without a word. */

@@ -107,11 +107,11 @@ export class BundleDesk {
   /** Blobs of the bundle that is being carried out; all others are for `other`. */
   source(other: BlobSource): BlobSource {
     return {
-      locate: async (digest, signal): Promise<BlobInfo> => {
+      locate: async (digest, signal, bases): Promise<BlobInfo> => {
         await this.#started.promise;
         const staged = this.#staged;
         const blob = staged?.blobs.get(digest.toLowerCase());
-        if (!staged || !blob) return other.locate(digest, signal);
+        if (!staged || !blob) return other.locate(digest, signal, bases);
         const path = join(this.#directoryOf(staged.bundle), 'blobs', blobFileOf(blob.digest));
         return { ...blob, urls: [pathToFileURL(path).href] };
       },

@@ -7,43 +7,30 @@ import {
   Backoff,
   type Clock,
   type Digest,
-  type ErrorInfo,
   isAosError,
   type Logger,
   parseDigest,
   throwIfCanceled,
-  toErrorInfo,
 } from '../../core/index.ts';
-import { type BlobInfo, timeOf } from '../../protocol/index.ts';
+import type { BlobInfo } from '../../protocol/index.ts';
 import {
   type BlobStore,
   checkSignature,
-  type DecryptInfo,
   DecryptingIntake,
   type Downloader,
-  type DownloadProgress,
   discardDownload,
   installBlob,
   installDecrypted,
   parseChecksum,
   type SignatureTrust,
-  type SignInfo,
 } from '../../storage/index.ts';
 import { IMAGES } from '../numbers.ts';
+import { decryptInfoOf, signInfoOf } from './blob-info.ts';
 import type { BlobSource } from './blob-source.ts';
+import { DeltaFetcher, deltaFileOf } from './delta-fetcher.ts';
+import { type DownloadReport, downloadReporter } from './download-report.ts';
 import { Limiter } from './limiter.ts';
-import type { SpaceKeeper } from './space.ts';
-
-/** How a download goes, for the cloud (spec/cm.md 3.7). */
-export interface DownloadReport {
-  readonly digest: Digest;
-  readonly url: string;
-  readonly downloadedBytes: number;
-  readonly totalBytes: number;
-  readonly state: 'started' | 'interrupted' | 'finished';
-  readonly reason?: string;
-  readonly error?: ErrorInfo;
-}
+import type { Reservation, SpaceKeeper } from './space.ts';
 
 export interface BlobFetcherOptions {
   readonly store: BlobStore;
@@ -67,8 +54,15 @@ interface DownloadParts {
   readonly file: string;
   readonly intake: DecryptingIntake | undefined;
   readonly signal: AbortSignal;
+  /** The server says how large the whole is. */
+  readonly admit: (totalBytes: number) => Promise<void>;
   readonly onBytes: (downloadedBytes: number) => void;
 }
+
+/** Blobs that a download may begin with; asked when there is one. */
+export type FindBases = () => Promise<readonly Digest[]>;
+
+const NO_SPACE = 'not enough space';
 
 interface FileMark {
   readonly mtimeMs: number;
@@ -81,19 +75,21 @@ export class BlobFetcher {
   readonly #limiter = new Limiter(IMAGES.parallelDownloads);
   readonly #verified = new Map<Digest, FileMark>();
   readonly #running = new Map<Digest, Promise<void>>();
+  readonly #deltas: DeltaFetcher;
 
   constructor(options: BlobFetcherOptions) {
     this.#options = options;
+    this.#deltas = new DeltaFetcher({ ...options, isWhole: (digest, signal) => this.isWhole(digest, signal) });
   }
 
   /**
    * The blob is there and whole on return. What the network or the cloud keeps from coming is waited for; what
    * another try would not cure is thrown. A blob that several items name is fetched once.
    */
-  ensure(digest: Digest, trust: SignatureTrust, signal: AbortSignal): Promise<void> {
+  ensure(digest: Digest, trust: SignatureTrust, signal: AbortSignal, findBases?: FindBases): Promise<void> {
     const running = this.#running.get(digest);
     if (running) return running;
-    const work = this.#ensure(digest, trust, signal).finally(() => this.#running.delete(digest));
+    const work = this.#ensure(digest, trust, signal, findBases).finally(() => this.#running.delete(digest));
     this.#running.set(digest, work);
     return work;
   }
@@ -103,9 +99,9 @@ export class BlobFetcher {
     while (this.#running.size > 0) await Promise.allSettled(this.#running.values());
   }
 
-  async #ensure(digest: Digest, trust: SignatureTrust, signal: AbortSignal): Promise<void> {
+  async #ensure(digest: Digest, trust: SignatureTrust, signal: AbortSignal, findBases?: FindBases): Promise<void> {
     if (await this.#limiter.run(() => this.isWhole(digest, signal))) return;
-    await this.#fetch(digest, trust, signal);
+    await this.#fetch(digest, trust, signal, (await findBases?.()) ?? []);
   }
 
   /** Whether the content is that of the digest; hashed again only when the file is not the one hashed before. */
@@ -137,7 +133,7 @@ export class BlobFetcher {
     this.#verified.delete(digest);
   }
 
-  async #fetch(digest: Digest, trust: SignatureTrust, signal: AbortSignal): Promise<void> {
+  async #fetch(digest: Digest, trust: SignatureTrust, signal: AbortSignal, bases: readonly Digest[]): Promise<void> {
     const { source, store, clock, logger } = this.#options;
     const backoff = new Backoff({
       firstMs: IMAGES.downloadRetryFirstMs,
@@ -147,8 +143,8 @@ export class BlobFetcher {
     for (let mismatches = 0; ; ) {
       // A blob that waits for its next try holds up no other.
       const outcome = await this.#limiter.run(async () => {
-        const blob = await source.locate(digest, signal);
-        return this.#fetchOnce(digest, blob, trust, signal);
+        const blob = await source.locate(digest, signal, bases);
+        return this.#fetchOnce(digest, blob, trust, signal, bases);
       });
       if (outcome === 'stored') {
         const mark = await markOf(store.path(digest));
@@ -170,10 +166,12 @@ export class BlobFetcher {
     blob: BlobInfo,
     trust: SignatureTrust,
     signal: AbortSignal,
+    bases: readonly Digest[],
   ): Promise<'stored' | { readonly mismatch: AosError } | { readonly interrupted: AosError }> {
-    const { downloadDirectory, store, space } = this.#options;
+    const { downloadDirectory, store, space, logger } = this.#options;
     const file = join(downloadDirectory, parseDigest(digest).hex);
     const partBytes = (await markOf(file))?.size ?? 0;
+    if (await this.#deltas.fetch({ digest, blob, bases, file, partBytes, trust, signal })) return 'stored';
     const checksum = parseChecksum(blob.sha256);
     const signature = blob.signInfo && { trust, info: signInfoOf(blob.signInfo) };
     const intake =
@@ -185,16 +183,27 @@ export class BlobFetcher {
         ...(signature && { beginSignature: () => checkSignature(signature.info, trust) }),
       });
     try {
-      const room = await space.reserve(downloadDirectory, Math.max(0, blob.size - partBytes));
+      let sizeBytes = blob.size;
+      let room: Reservation = await space.reserve(downloadDirectory, Math.max(0, sizeBytes - partBytes));
       try {
-        const onBytes = (downloaded: number) => room.shrinkTo(blob.size - downloaded);
-        const failure = await this.#download({ digest, blob, file, intake, signal, onBytes });
+        const onBytes = (downloaded: number) => room.shrinkTo(sizeBytes - downloaded);
+        // What the cloud tells of the size is good for a reservation; whether it is the blob, the checksum tells.
+        const admit = async (totalBytes: number) => {
+          if (totalBytes === sizeBytes) return;
+          logger.info({ digest, toldBytes: sizeBytes, totalBytes }, 'a blob has another size than the cloud told');
+          sizeBytes = totalBytes;
+          room.giveBack();
+          room = await space.reserve(downloadDirectory, Math.max(0, totalBytes - partBytes));
+        };
+        const failure = await this.#download({ digest, blob, file, intake, signal, admit, onBytes });
         if (failure) return failure;
         const request = { store, digest, downloadedFile: file, signal };
         const installed = await (intake
           ? installDecrypted(request, intake)
           : installBlob({ ...request, checksum, signature }));
-        return installed.stored ? 'stored' : { mismatch: installed.mismatch };
+        if (!installed.stored) return { mismatch: installed.mismatch };
+        await discardDownload(deltaFileOf(file));
+        return 'stored';
       } catch (error) {
         if (!isAosError(error, 'noMemory')) throw error;
         // The disk is full to the brim: what has come of a blob that cannot come whole gives its room to the others.
@@ -215,9 +224,10 @@ export class BlobFetcher {
     file,
     intake,
     signal,
+    admit,
     onBytes,
   }: DownloadParts): Promise<{ readonly mismatch: AosError } | { readonly interrupted: AosError } | undefined> {
-    const report = this.#reporter(digest, blob.size);
+    const report = downloadReporter({ ...this.#options, digest, sizeBytes: blob.size });
     try {
       await this.#options.downloader.download({
         urls: blob.urls,
@@ -225,7 +235,8 @@ export class BlobFetcher {
         // A part that was written as it came does not go on as plain content.
         contentId: `${digest} ${blob.sha256}${intake ? ' plain' : ''}`,
         intake,
-        ...(blob.size > 0 && { expectedSizeBytes: blob.size }),
+        ...(blob.size > 0 && { maxSizeBytes: blob.size }),
+        admit,
         caPem: this.#options.caPem,
         signal,
         onProgress: (progress) => {
@@ -242,47 +253,13 @@ export class BlobFetcher {
       return isAosError(error, 'invalidChecksum') ? { mismatch: aos } : { interrupted: aos };
     }
   }
-
-  /** Progress now and then, ends and interruptions always; nothing for files of this host. */
-  #reporter(digest: Digest, sizeBytes: number): (progress: DownloadProgress) => void {
-    const { clock, logger, onProgress } = this.#options;
-    let lastMs: number | undefined;
-    /** What there was before the present request: the size that is told counts the rest only. */
-    let resumedBytes = 0;
-    return ({ kind, url, downloadedBytes, resumedFromBytes, totalBytes, error }) => {
-      if (url.startsWith('file:')) return;
-      if (kind === 'started' && resumedFromBytes > 0) {
-        logger.info({ digest, resumedFromBytes, sizeBytes }, 'a download goes on where it stopped');
-      }
-      const nowMs = clock.monotonicMs();
-      const running = kind === 'started' || kind === 'progress';
-      if (running) resumedBytes = resumedFromBytes;
-      if (running && lastMs !== undefined && nowMs - lastMs < IMAGES.progressAlertMs) return;
-      if (running) lastMs = nowMs;
-      onProgress({
-        digest,
-        url,
-        downloadedBytes,
-        totalBytes: Math.max(0, (totalBytes ?? sizeBytes) - resumedBytes),
-        state: running ? 'started' : kind,
-        ...(error && { reason: error.message, error: toErrorInfo(error) }),
-      });
-    };
-  }
-}
-
-function decryptInfoOf({ blockAlg, blockIv, blockKey }: NonNullable<BlobInfo['decryptInfo']>): DecryptInfo {
-  return { blockAlg, blockIv: Buffer.from(blockIv, 'base64'), blockKey: Buffer.from(blockKey, 'base64') };
-}
-
-function signInfoOf({ chainName, alg, value, trustedTimestamp }: NonNullable<BlobInfo['signInfo']>): SignInfo {
-  return { chainName, alg, value: Buffer.from(value, 'base64'), trustedTimestamp: timeOf(trustedTimestamp) };
 }
 
 /** A disk that fills up on the way says the same as one that is full before; where, comes behind: sent texts are short. */
 function notEnoughSpace(error: AosError): AosError {
   const { exitCode, message } = error;
-  return new AosError('noMemory', `not enough space: ${message}`, { exitCode });
+  if (message.startsWith(NO_SPACE)) return error;
+  return new AosError('noMemory', `${NO_SPACE}: ${message}`, { exitCode });
 }
 
 async function markOf(path: string): Promise<FileMark | undefined> {

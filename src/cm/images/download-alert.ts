@@ -2,7 +2,7 @@
 import { shortenMessage } from '../../core/index.ts';
 import { type Alert, formatTime } from '../../protocol/index.ts';
 import { REPORTS } from '../numbers.ts';
-import type { DownloadReport } from './blob-fetcher.ts';
+import type { DownloadReport } from './download-report.ts';
 
 export function downloadAlert(report: DownloadReport, now: Date): Alert {
   const { digest, url, downloadedBytes, totalBytes, state, reason, error } = report;

@@ -1,6 +1,6 @@
 /** Why blobs do not come, for people who ask why an update does not go on (spec/beyond.md P-03). */
 import type { EventSink } from '../events/index.ts';
-import type { DownloadReport } from './blob-fetcher.ts';
+import type { DownloadReport } from './download-report.ts';
 
 /** Blobs whose last trouble is remembered. */
 const REMEMBERED = 256;

@@ -105,10 +105,18 @@ function cacheKey(digest: Digest, parse: (text: string) => unknown): string {
   return `${parse.name} ${digest}`;
 }
 
+/** Where a layer stands in an item. */
+export interface LayerPlace {
+  readonly config: ImageConfig | undefined;
+  readonly index: number;
+  /** Layers of the same image. */
+  readonly count: number;
+}
+
 export interface WalkOptions {
   readonly documents: DocumentCache;
-  /** Makes the blob be there; throws when it cannot. */
-  readonly visit: (digest: Digest) => Promise<void>;
+  /** Makes the blob be there; throws when it cannot. Of a layer it learns the place. */
+  readonly visit: (digest: Digest, layer?: LayerPlace) => Promise<void>;
   /** Whether layers of an image for this platform are needed. */
   readonly wantsPlatform: (config: ImageConfig) => boolean;
   readonly signal: AbortSignal;
@@ -130,7 +138,9 @@ export async function walkItem(indexDigest: Digest, options: WalkOptions): Promi
       await Promise.all([manifest.config, ...(manifest.aosItemConfig ? [manifest.aosItemConfig] : [])].map(visitAll));
       // A configuration that cannot be read concerns the instances of its platform only.
       const config = await documents.imageConfig(manifest.config.digest).catch(() => undefined);
-      if (config === undefined || wantsPlatform(config)) await Promise.all(manifest.layers.map(visitAll));
+      if (config !== undefined && !wantsPlatform(config)) return;
+      const count = manifest.layers.length;
+      await Promise.all(manifest.layers.map((layer, index) => visit(layer.digest, { config, index, count })));
     }),
   );
 

@@ -13,8 +13,9 @@ import {
   type SignatureTrust,
 } from '../../storage/index.ts';
 import type { EventSink } from '../events/index.ts';
-import { BlobFetcher, type DownloadReport } from './blob-fetcher.ts';
+import { BlobFetcher } from './blob-fetcher.ts';
 import type { BlobSource } from './blob-source.ts';
+import type { DownloadReport } from './download-report.ts';
 import { ImageManager } from './image-manager.ts';
 import { DocumentCache } from './item-documents.ts';
 import { ItemRows } from './item-rows.ts';

@@ -47,8 +47,8 @@ export async function deleteOrphans(facts: OrphanFacts): Promise<Digest[]> {
   // Layers of an item whose documents are still to come are not known yet: its partial downloads stay.
   if (rows.some(({ state }) => state === 'downloading')) return deleted;
   for (const name of await readdir(downloadDirectory)) {
-    const hex = /^([0-9a-f]{64})(?:\.from)?$/.exec(name)?.[1];
-    if (hex && !digests.has(`sha256:${hex}`)) await discardDownload(join(downloadDirectory, hex));
+    const [, file, hex] = /^(([0-9a-f]{64})(?:\.delta)?)(?:\.from)?$/.exec(name) ?? [];
+    if (file && !digests.has(`sha256:${hex}`)) await discardDownload(join(downloadDirectory, file));
   }
   return deleted;
 }

@@ -46,6 +46,8 @@ export class Publisher implements BlobSource {
   readonly blobs = new Map<Digest, Published>();
   /** Digests in the order in which they were asked for. */
   readonly asked: Digest[] = [];
+  /** What the unit would begin with, by the digest that it asked for last. */
+  readonly basesFor = new Map<Digest, readonly Digest[]>();
   /** `GET <hex> <range>` in the order of arrival. */
   readonly requests: string[] = [];
   /** What happens to a request instead of an answer, by digest. */
@@ -81,12 +83,17 @@ export class Publisher implements BlobSource {
     };
   }
 
-  async locate(digest: Digest): Promise<BlobInfo> {
+  async locate(digest: Digest, _signal?: AbortSignal, bases: readonly Digest[] = []): Promise<BlobInfo> {
     this.asked.push(digest);
+    this.basesFor.set(digest, bases);
     const blob = this.blobs.get(digest);
     if (!blob) throw new AosError('notFound', `the cloud does not have blob ${digest}`);
+    return { ...blob.info, urls: [this.urlOf(digest)] };
+  }
+
+  urlOf(digest: Digest): string {
     const { port } = this.#server.address() as AddressInfo;
-    return { ...blob.info, urls: [`http://127.0.0.1:${port}/${digest.slice('sha256:'.length)}`] };
+    return `http://127.0.0.1:${port}/${digest.slice('sha256:'.length)}`;
   }
 
   /** Encrypts, signs and offers a blob. */

@@ -1,4 +1,5 @@
 import 'reflect-metadata';
+import { once } from 'node:events';
 import * as x509 from '@peculiar/x509';
 import { describe, expect, test, vi } from 'vitest';
 import type { UnitStatus } from '../../protocol/index.ts';
@@ -280,12 +281,20 @@ test('what happens to the link is told with its reason, the same failure once', 
   ]);
 });
 
-test('a frame that is too large ends the session, and the next one begins', async () => {
-  open({ numbers: { maxInboundFrameBytes: 1000 } });
+test('a frame that is too large ends the session in words and with code 1009, and the next one begins', async () => {
+  const told: string[] = [];
+  const events = {
+    record: ({ what, because }: { what: string; because: string }) => void told.push(`${what}: ${because}`),
+  };
+  open({ numbers: { maxInboundFrameBytes: 1000 }, events });
   const session = await cloud.nextSession();
+  const code = once(session.socket, 'close');
   session.sendRaw(Buffer.alloc(2000));
-  await session.closed;
+  expect((await code)[0]).toBe(1009);
   await cloud.nextSession();
+  expect(told).toContain(
+    'the session with the cloud ended: the cloud sent a message of more than 1000 bytes, the most that is read; it will send it again',
+  );
 });
 
 test('a link that stops does not wait for certificates', async () => {

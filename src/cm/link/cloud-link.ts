@@ -121,6 +121,11 @@ export class CloudLink implements CloudLinkApi {
     return this.#connected.isSet;
   }
 
+  /** Whether the cloud of the last discovery offers deltas of blobs. */
+  get offersDeltas(): boolean {
+    return this.#endpoints.offersDeltas;
+  }
+
   send(message: UnitMessage, options: SendOptions = {}): void {
     if (message.messageType === 'unitStatus' && !this.#connected.isSet) return;
     try {

@@ -90,7 +90,10 @@ describe('[CM-03] what an answer means', () => {
       urls: [https],
       token: '',
       nextRequestDelayMs: 7,
+      offersDeltas: false,
     });
+    expect(answer({ connectionInfo: [https], blobDeltas: true })).toMatchObject({ offersDeltas: true });
+    expect(answer({ connectionInfo: [https], blobDeltas: 'perhaps' })).toMatchObject({ offersDeltas: false });
     expect(webSocketUrl(https)).toBe('wss://other.example.net/sd/v7/');
     expect(webSocketUrl('http://a')).toBe('ws://a/');
   });

@@ -55,6 +55,8 @@ export type DiscoveryAnswer =
       readonly urls: readonly string[];
       readonly token: string;
       readonly nextRequestDelayMs: number;
+      /** The cloud offers deltas of blobs to a unit that says which blobs it has. */
+      readonly offersDeltas: boolean;
     }
   | { readonly do: 'ask'; readonly url: string }
   /** `again`: here, not elsewhere. */
@@ -70,6 +72,8 @@ const Answer = z.object({
   authToken: z.string().default(''),
   /** A number or its name. */
   errorCode: z.union([z.number(), z.string()]).default(0),
+  /** An extension of aos-cloud (docs/decisions/0025-deltas.md). */
+  blobDeltas: z.boolean().default(false).catch(false),
 });
 
 /**
@@ -86,7 +90,8 @@ export function readDiscoveryAnswer(body: string): DiscoveryAnswer {
   const sockets = code === 0 ? byScheme('wss:', 'ws:', 'https:', 'http:') : byScheme('wss:', 'ws:');
   const delayMs = Math.max(0, answer.nextRequestDelay);
   if (sockets.length > 0) {
-    return { do: 'connect', urls: sockets, token: answer.authToken, nextRequestDelayMs: delayMs };
+    const { authToken: token, blobDeltas: offersDeltas } = answer;
+    return { do: 'connect', urls: sockets, token, nextRequestDelayMs: delayMs, offersDeltas };
   }
   if (code === REDIRECT && elsewhere[0]) return { do: 'ask', url: elsewhere[0] };
   const said = ERROR_CODES[code] ?? String(code);

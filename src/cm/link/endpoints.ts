@@ -45,6 +45,8 @@ export class Endpoints {
   #next = 0;
   /** First delay of the back-off that the cloud asked for, in milliseconds; 0: none. */
   nextRequestDelayMs = 0;
+  /** Whether the cloud offers deltas of blobs. */
+  offersDeltas = false;
 
   constructor(options: EndpointsOptions) {
     this.#options = options;
@@ -90,6 +92,7 @@ export class Endpoints {
     if (answer.do === 'wait') throw new RepeatLater(answer.because, answer.delayMs);
     this.#urls = [...answer.urls];
     this.#token = answer.token;
+    this.offersDeltas = answer.offersDeltas;
     if (answer.nextRequestDelayMs > 0) this.nextRequestDelayMs = answer.nextRequestDelayMs;
   }
 

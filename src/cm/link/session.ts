@@ -55,7 +55,7 @@ export class Session {
       this.#sawPong = true;
     });
     socket.on('error', (error) => {
-      this.#failure ??= asAosError(error, 'the connection failed');
+      this.#failure ??= failureOf(error, options.numbers.maxInboundFrameBytes);
     });
     const pinging = setInterval(() => this.#checkLife(), numbers.pingIntervalMs);
     const abort = () => this.close();
@@ -142,6 +142,18 @@ export class Session {
     }
     if (this.#socket.readyState === WebSocket.OPEN) this.#socket.ping();
   }
+}
+
+/** The code of a frame that is larger than `maxPayload`; `ws` then closes with 1009, which tells the cloud as much. */
+const TOO_LARGE = 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH';
+
+function failureOf(error: Error, maxBytes: number): AosError {
+  if ((error as NodeJS.ErrnoException).code !== TOO_LARGE) return asAosError(error, 'the connection failed');
+  return new AosError(
+    'outOfRange',
+    `the cloud sent a message of more than ${maxBytes} bytes, the most that is read; it will send it again`,
+    { cause: error },
+  );
 }
 
 function toBuffer(data: Buffer | ArrayBuffer | Buffer[]): Buffer {

@@ -1,4 +1,5 @@
 /** Instances of this node: intent, plan, execution, status. */
+export { growingParts } from './growing-parts.ts';
 export * from './instance-rows.ts';
 export * from './launcher.ts';
 export * from './parts.ts';

@@ -1,4 +1,4 @@
-/** Services are started all at once, each when what it depends on is there (spec/sm.md 4.3, spec/beyond.md P-22). */
+/** Services are started at the same time, each when what it depends on is there (spec/sm.md 4.3, spec/beyond.md P-22). */
 import {
   AosError,
   asAosError,
@@ -11,6 +11,7 @@ import {
 import type { InstalledItem, InstanceInfo } from '../model.ts';
 import { DEPENDENCY_WAIT_MS } from '../numbers.ts';
 import { type Dependency, findCircles, waitsOf } from './dependencies.ts';
+import { growingParts } from './growing-parts.ts';
 import type { InstanceRunner, RunnerParts } from './instance-runner.ts';
 import type { InstanceNetwork, Runtime } from './parts.ts';
 
@@ -37,24 +38,34 @@ export class ServiceStarts {
   async start(ready: readonly ReadyInstance[], signal: AbortSignal): Promise<void> {
     const waiting = this.#withoutCircles(ready);
     if (waiting.length === 0) return;
-    const networks = await phase(this.#parts.logger, 'start networks', { instances: waiting.length }, () =>
-      this.#parts.networks.start(waiting, signal),
-    );
-    this.#parts.rows.launching(waiting.map(({ info }) => info));
-    const { gate } = this.#parts;
+    const { gate, networks } = this.#parts;
     gate.setPending(
       waiting.map(({ info }) => info.ident),
       true,
     );
     // All are on the board before the first of them looks for those that it depends on.
     for (const { info } of waiting) this.#parts.board.set(info, 'activating', 'it is being started');
-    // The runtime bounds how many containers are started at the same time.
-    await Promise.all(
-      waiting.map(async (instance) => {
-        await this.#startWhenReady(instance, networks.get(instanceId(instance.info.ident)), signal);
-        gate.setPending([instance.info.ident], false);
-      }),
-    );
+    const starts: Promise<void>[] = [];
+    try {
+      for (const part of growingParts(waiting)) {
+        const given = await phase(this.#parts.logger, 'start networks', { instances: part.length }, () =>
+          networks.start(part, signal),
+        );
+        this.#parts.rows.launching(part.map(({ info }) => info));
+        // The runtime bounds how many containers are started at the same time.
+        for (const instance of part) {
+          const start = this.#startWhenReady(instance, given.get(instanceId(instance.info.ident)), signal);
+          starts.push(start.finally(() => gate.setPending([instance.info.ident], false)));
+        }
+      }
+    } finally {
+      await Promise.all(starts);
+      // Also those that a failure has kept from being started.
+      gate.setPending(
+        waiting.map(({ info }) => info.ident),
+        false,
+      );
+    }
     await this.#records.takeDownFailed(
       waiting.map(({ info }) => info),
       signal,
