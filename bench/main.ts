@@ -4,7 +4,7 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 
 /** Parts that others use, not measurements. */
-const PARTS = new Set(['container-rivals', 'main', 'memory', 'proxy-peer', 'step-clock', 'table']);
+const PARTS = new Set(['container-rivals', 'container-stage', 'main', 'memory', 'proxy-peer', 'step-clock', 'table']);
 
 const all = readdirSync(import.meta.dirname)
   .filter((name) => name.endsWith('.ts'))

@@ -12,7 +12,7 @@ const shipped = globSync(['packaging/{bin,debian,etc,hooks,initramfs,systemd,tmp
   .filter((entry) => entry.isFile())
   .map((entry) => join(entry.parentPath, entry.name).slice(ROOT.length + 1));
 
-test('no unit, hook or script of the package sets a context, or turns the policy off', () => {
+test('[O-08] no unit, hook or script of the package sets a context, or turns the policy off', () => {
   expect(shipped.length).toBeGreaterThan(20);
   const found = shipped.filter((path) =>
     /SELinuxContext=|setenforce|\bchcon\b|security\.selinux|\/etc\/selinux/.test(read(path)),
@@ -20,20 +20,20 @@ test('no unit, hook or script of the package sets a context, or turns the policy
   expect(found).toEqual([]);
 });
 
-test('no daemon sets a label, and layers bring none along', () => {
+test('[O-08] no daemon sets a label, and layers bring none along', () => {
   const sources = globSync('src/**/*.ts', { cwd: ROOT }).filter((path) => !/\.test\.ts$|\/gen\//.test(path));
   const found = sources.filter((path) => /selinuxLabel|mountLabel|security\.selinux|SCHILY\.xattr/.test(read(path)));
   expect(found).toEqual([]);
 });
 
-test('each daemon has an entry point of its own, by which a policy can tell it from the others', () => {
+test('[O-08] each daemon has an entry point of its own, by which a policy can tell it from the others', () => {
   const starts = globSync('packaging/systemd/aos-{cm,sm,iam,mp}*.service', { cwd: ROOT }).map(
     (path) => /^ExecStart=(\S+)/m.exec(read(path))?.[1],
   );
   expect(new Set(starts)).toEqual(new Set(['aos-cm', 'aos-sm', 'aos-iam', 'aos-mp'].map((name) => `/usr/bin/${name}`)));
 });
 
-test('the page for whoever writes the policy names each unit that forbids new privileges', () => {
+test('[O-08] the page for whoever writes the policy names each unit that forbids new privileges', () => {
   const page = read('docs/board.md');
   const units = globSync('packaging/systemd/*.service', { cwd: ROOT }).filter((path) =>
     /^NoNewPrivileges=yes/m.test(read(path)),

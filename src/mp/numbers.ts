@@ -8,6 +8,10 @@ export const CONNECT_TIMEOUT_MS = 3_000;
 /** Streams and the transport are renewed so long after the notice of a new certificate (spec/decisions.md C-63). */
 export const RENEW_MS = 1_000;
 export const RENEW_RETRY_MS = 10_000;
+/** A peer asks for the time each minute; two and a half minutes without anything of it, and it is gone. */
+export const PEER_SILENT_MS = 150_000;
+/** Questions that follow each other faster do not show that more will come. */
+export const LEAST_CLOCK_PERIOD_MS = 30_000;
 /** A peer that began a TLS handshake finishes it within this time. */
 export const HANDSHAKE_TIMEOUT_MS = 10_000;
 /** A channel whose data nobody takes for so long is closed, so that it does not hold up the others. */

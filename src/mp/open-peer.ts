@@ -45,6 +45,7 @@ export async function openPeer(config: MpConfig, provisioning: boolean, clock: C
       const following = followClock(
         {
           open: () => new MessageChannel(multiplexer.open(ports.cmOpen), logger),
+          connection: multiplexer,
           ...(config.peer.setClock ? { setTime: (time: Date) => setSystemTime(time, signal) } : {}),
           clock,
           logger,

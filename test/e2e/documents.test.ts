@@ -355,6 +355,8 @@ describe('the pages tell what works', () => {
         'docs/install.md: aosctl status',
         'docs/install.md: mkfs.ext4 -O quota,project -E quotatype=usrquota:prjquota -L aos-var /dev/mmcblk0p3',
         'docs/install.md: npm run package',
+        // Packages of some programs: packaging/chosen-programs.test.ts.
+        'docs/board.md: npm run package',
         'docs/install.md: scp root.pem root@board:/usr/share/ca-certificates/aos/AosRootCA.crt',
         "docs/install.md: systemctl status 'aos-*'",
         `docs/logs.md: journalctl -u aos-cm -u aos-sm -o cat | grep -E '"msg":"[a-z ]+: (begin|end|failed)"'`,

@@ -299,3 +299,18 @@ test('[P-08] a daemon that this node has no configuration of is not missed', () 
   });
   expect(finding({ state: 'absent' })).toMatchObject({ level: 'fault' });
 });
+
+test.each([
+  ['enforced', { isEnforced: true, unlabelled: [] }, []],
+  ['only logged', { isEnforced: false, unlabelled: [] }, [/^SELinux: its policy is not enforced.*ausearch -m avc/]],
+  [
+    'blind for our files',
+    { isEnforced: true, unlabelled: ['/var/aos/storages'] },
+    [/^label of \/var\/aos\/storages: it has none.*restorecon -R \/var\/aos\/storages/],
+  ],
+])('[O-08] a policy of SELinux that is %s', (_, selinux, findings) => {
+  const said = diagnose({ ...healthy, selinux })
+    .filter(({ level }) => level !== 'ok')
+    .map(({ check, found, cure }) => `${check}: ${found} ${cure}`);
+  expect(said).toEqual(findings.map((words) => expect.stringMatching(words)));
+});

@@ -31,7 +31,7 @@ export function diagnose(facts: Facts): Finding[] {
   ];
 }
 
-function host({ kernel, fileSystems, controllers, programs, devices, isRoot }: Facts): Finding[] {
+function host({ kernel, fileSystems, controllers, programs, devices, selinux, isRoot }: Facts): Finding[] {
   const has = (name: string) => programs.includes(name);
   const version = kernel.split('.').map(Number) as [number, number];
   const isOld = version[0] < LEAST_KERNEL[0] || (version[0] === LEAST_KERNEL[0] && version[1] < LEAST_KERNEL[1]);
@@ -70,6 +70,23 @@ function host({ kernel, fileSystems, controllers, programs, devices, isRoot }: F
     programFinding('tc', 'rates of instances are limited with it', warning, 'iproute2'),
     programFinding('dnsmasq', 'it tells instances the names of others', warning, 'dnsmasq-base'),
     ...(devices === undefined ? [] : networkDevices(devices)),
+    ...(selinux === undefined ? [] : accessControl(selinux)),
+  ];
+}
+
+/** The policy is the image's; what we see is whether it is in force, and whether it can know our files. */
+function accessControl({ isEnforced, unlabelled }: NonNullable<Facts['selinux']>): Finding[] {
+  return [
+    isEnforced
+      ? ok('SELinux', 'its policy is enforced')
+      : warning(
+          'SELinux',
+          'its policy is not enforced: what it forbids is done, and logged',
+          '"ausearch -m avc" shows what was logged; with nothing of ours in it the image may enforce (docs/board.md)',
+        ),
+    ...unlabelled.map((path) =>
+      warning(`label of ${path}`, 'it has none, so the policy cannot tell whose it is', `restorecon -R ${path}`),
+    ),
   ];
 }
 

@@ -91,6 +91,14 @@ export interface PlaceFact {
   };
 }
 
+/** A policy of SELinux that the kernel has. */
+export interface SelinuxFact {
+  /** What it forbids is not done; else it is done, and logged. */
+  readonly isEnforced: boolean;
+  /** Directories of the daemons that have no label. */
+  readonly unlabelled: readonly string[];
+}
+
 export interface ConfigFact {
   readonly path: string;
   /** Where configurations were looked for: none could be read. */
@@ -114,6 +122,8 @@ export interface Facts {
   readonly programs: readonly string[];
   /** Kinds of network devices that the kernel makes; absent when it could not be tried. */
   readonly devices?: readonly string[];
+  /** Absent: the kernel has none. */
+  readonly selinux?: SelinuxFact;
   readonly daemons: readonly DaemonFact[];
   readonly unit?: UnitReport;
   /** `provisioning` on a blank node. */

@@ -41,6 +41,14 @@ let following: Promise<void>;
 let channels: AsyncIterator<ChannelStream>;
 const set: string[] = [];
 let credible = 0;
+/** What is known of the connection, and why it was given up. */
+const connection = {
+  silentMs: 0,
+  ended: undefined as AosError | undefined,
+  close(reason: AosError) {
+    this.ended = reason;
+  },
+};
 
 beforeEach(() => {
   pair = connectedPair();
@@ -49,6 +57,8 @@ beforeEach(() => {
   channels = pair.server.incoming(PORT)[Symbol.asyncIterator]();
   set.length = 0;
   credible = 0;
+  connection.silentMs = 0;
+  connection.ended = undefined;
 });
 
 afterEach(async () => {
@@ -66,6 +76,7 @@ function follow(setsTime = true): void {
         clock.date = time;
       },
     }),
+    connection,
     clock,
     logger: silentLogger,
     signal: stop.signal,
@@ -175,4 +186,49 @@ describe('the clock of a node that has only the channel', () => {
       ...['keep', 'keep', 'keep', 'set', 'set'],
     ]);
   });
+});
+
+describe('[MP-11] [R-05] a proxy that has answered and falls silent', () => {
+  /** Lets questions go without an answer. */
+  async function silence(channel: MessageChannel, questions: number): Promise<void> {
+    for (let count = 0; count < questions; count += 1) {
+      await question(channel);
+      // The answer that does not come, and the pause before the next question.
+      await pass(5_000);
+      if (count < questions - 1) await pass(5_000);
+    }
+  }
+
+  test('is given up after three questions, so that a dead connection is replaced', async () => {
+    follow();
+    const channel = await asked();
+    await tell(channel, new Date(TODAY));
+    await pass(60_000);
+    connection.silentMs = 75_000;
+    await silence(channel, 3);
+    await following;
+    expect(connection.ended).toMatchObject({ code: 'timeout', message: 'nothing has come from the proxy for 75 s' });
+  });
+
+  test('is kept while anything else comes from it', async () => {
+    follow();
+    const channel = await asked();
+    await tell(channel, new Date(TODAY));
+    await pass(60_000);
+    connection.silentMs = 1_000;
+    await silence(channel, 5);
+    expect(connection.ended).toBeUndefined();
+  });
+});
+
+test('[MP-11] a proxy that has never told the time is not judged by its silence', async () => {
+  follow();
+  const channel = await asked();
+  connection.silentMs = 1_000_000;
+  for (let count = 0; count < 4; count += 1) {
+    await pass(5_000);
+    await pass(60_000);
+    await question(channel);
+  }
+  expect(connection.ended).toBeUndefined();
 });

@@ -3,15 +3,19 @@ import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { timestampDate } from '@bufbuild/protobuf/wkt';
 import { sm } from '../../api/contracts.ts';
 import { AosError, asAosError, type Clock, type Logger, PLAUSIBLE_DATE_MS } from '../../core/index.ts';
-import type { MessageChannel } from '../wire/index.ts';
+import type { MessageChannel, Multiplexer } from '../wire/index.ts';
 
 const ANSWER_MS = 5_000;
 const PERIOD_MS = 60_000;
+/** So many questions without an answer, and without anything else, and the connection is dead. */
+const MOST_UNANSWERED = 3;
 /** A smaller difference is the way of clocks. */
 const TOLERANCE_MS = 10_000;
 
 export interface FollowClockOptions {
   readonly open: () => MessageChannel;
+  /** What is given up when the proxy falls silent. */
+  readonly connection: Pick<Multiplexer, 'silentMs' | 'close'>;
   /** Absent: a difference is told in the log, and no more. */
   readonly setTime?: (time: Date) => Promise<void>;
   readonly clock: Clock;
@@ -30,14 +34,18 @@ export function judgeTime(ownMs: number, proxyMs: number): 'keep' | 'set' {
 }
 
 /**
- * Asks until the signal aborts. `onCredible` is called once, when certificates can be judged: with the first answer, or
+ * Asks until the signal aborts. The answers are a sign of life as well: the wire has no other (spec/mp.md 8), and TCP takes
+ * a quarter of an hour while something is on its way. A proxy that never answered on this connection may have no time to
+ * tell, and is not judged by that. `onCredible` is called once, when certificates can be judged: with the first answer, or
  * without one when the own clock was set before.
  */
 export async function followClock(options: FollowClockOptions, onCredible: () => void): Promise<void> {
-  const { open, clock, logger, signal } = options;
+  const { open, connection, clock, logger, signal } = options;
   let questions: Questions | undefined;
   let isCredible = false;
   let wasTold = false;
+  let hasAnswered = false;
+  let unanswered = 0;
   while (!signal.aborted) {
     try {
       if (!questions || questions.channel.closed.aborted) {
@@ -45,16 +53,22 @@ export async function followClock(options: FollowClockOptions, onCredible: () =>
         questions = { channel, answers: channel.messages() };
       }
       await follow(options, await ask(questions, options));
-      isCredible = true;
+      [isCredible, hasAnswered, unanswered] = [true, true, 0];
     } catch (error) {
       if (signal.aborted) return;
       logger.debug({ error: asAosError(error).message }, 'the proxy did not tell the time');
       questions?.channel.close(new AosError('timeout', 'no answer'));
+      if (hasAnswered) unanswered += 1;
       isCredible ||= clock.now().getTime() >= PLAUSIBLE_DATE_MS;
     }
     if (isCredible && !wasTold) onCredible();
     wasTold = isCredible;
-    await clock.sleep(isCredible ? PERIOD_MS : ANSWER_MS, signal).catch(() => undefined);
+    if (unanswered >= MOST_UNANSWERED && connection.silentMs >= MOST_UNANSWERED * ANSWER_MS) {
+      const text = `nothing has come from the proxy for ${Math.round(connection.silentMs / 1000)} s`;
+      connection.close(new AosError('timeout', text));
+      return;
+    }
+    await clock.sleep(isCredible && unanswered === 0 ? PERIOD_MS : ANSWER_MS, signal).catch(() => undefined);
   }
 }
 

@@ -13,6 +13,8 @@ export interface ProxyServiceOptions {
   readonly identity: PeerIdentity;
   /** Absent on the open channel, which tells the time only. */
   readonly downloads?: Downloads;
+  /** The peer has asked for the time, whatever the answer. */
+  readonly onClockRequest?: () => void;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -83,6 +85,7 @@ class ProxyService {
 
   /** A clock that was never set is told to nobody. */
   async #tellTime(send: (time: ReturnType<typeof timestampFromDate>) => Promise<void>): Promise<void> {
+    this.#options.onClockRequest?.();
     const now = this.#options.clock.now();
     if (now.getTime() >= PLAUSIBLE_DATE_MS) await send(timestampFromDate(now));
   }

@@ -16,6 +16,7 @@ import { NodeMemory } from './node-memory.ts';
 import { PeerIdentity } from './peer-identity.ts';
 import { encodeForPeer, serveProxyService } from './proxy-service.ts';
 import { ServiceManagerMemory } from './service-manager-memory.ts';
+import { SilenceWatch } from './silence.ts';
 import { relayStream } from './stream-relay.ts';
 
 export interface PortNumbers {
@@ -78,6 +79,7 @@ class PeerConnection {
   readonly #signal: AbortSignal;
   readonly #identity = new PeerIdentity();
   readonly #urls: KnownUrls;
+  readonly #silence: SilenceWatch;
   #openOfServiceManager = 0;
   /** The channel on which the node described itself last. */
   #nodeChannel: MessageChannel | undefined;
@@ -86,6 +88,7 @@ class PeerConnection {
     this.#options = options;
     this.#multiplexer = multiplexer;
     this.#signal = signal;
+    this.#silence = new SilenceWatch({ connection: multiplexer, clock: options.clock, signal });
     this.#urls = new KnownUrls(options.secure?.fileServerUrl ?? '');
   }
 
@@ -204,7 +207,8 @@ class PeerConnection {
         logger,
       }),
     };
-    await serveProxyService({ channel, identity: this.#identity, ...downloads, clock, logger });
+    const onClockRequest = () => this.#silence.asked();
+    await serveProxyService({ channel, identity: this.#identity, ...downloads, onClockRequest, clock, logger });
   }
 
   async #serveCalls(channel: MessageChannel, { cm }: SecureParts): Promise<void> {

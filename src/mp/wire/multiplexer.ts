@@ -51,6 +51,7 @@ export class Multiplexer implements ChannelCarrier {
   /** Ports in the order of their next turn. */
   #turns: Port[];
   #isCongested = false;
+  #lastArrivalMs: number;
   #end: AosError | undefined;
 
   constructor(options: MultiplexerOptions) {
@@ -63,8 +64,12 @@ export class Multiplexer implements ChannelCarrier {
     }));
     this.#ports = new Map(ports.map((port) => [port.port, port]));
     this.#turns = ports;
-    const { stream } = options;
-    stream.on('data', (chunk: Buffer) => this.#receive(chunk));
+    const { stream, clock } = options;
+    this.#lastArrivalMs = clock.monotonicMs();
+    stream.on('data', (chunk: Buffer) => {
+      this.#lastArrivalMs = clock.monotonicMs();
+      this.#receive(chunk);
+    });
     stream.on('drain', () => this.#decongest());
     stream.once('end', () => this.close(new AosError('eof', 'the other side closed the connection')));
     stream.once('error', (error) => this.close(asAosError(error, 'the connection broke')));
@@ -74,6 +79,12 @@ export class Multiplexer implements ChannelCarrier {
   /** Why the connection ended; never rejects. */
   get ended(): Promise<AosError> {
     return this.#ended.promise;
+  }
+
+  /** How long nothing has arrived; a connection that is not read at the moment is not silent. */
+  get silentMs(): number {
+    const { stream, clock } = this.#options;
+    return stream.isPaused() ? 0 : clock.monotonicMs() - this.#lastArrivalMs;
   }
 
   get isOpen(): boolean {

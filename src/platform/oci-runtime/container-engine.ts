@@ -25,6 +25,8 @@ export interface ContainerEngine {
   remove(id: string, signal: AbortSignal): Promise<void>;
   /** As `remove`, also for a container that is only about to start, whoever asked for it. */
   abandon(id: string, bundleDir: string, signal: AbortSignal): Promise<void>;
+  /** It was made and never told to begin, by somebody who was killed in between: it would wait for ever. */
+  isCreatedOnly(id: string): boolean;
   /** Drops what the runtime remembers of a container that is not there any more, without asking the runtime. */
   forget(id: string): Promise<void>;
   /** Runs a command in the container and waits for it; ends it when the signal aborts. */

@@ -84,21 +84,6 @@ describe('a shell for helpers', () => {
   test('[P-03] a program that outlasts the patience of whoever asked for it is named', async () => {
     const inTime = { ...patience, signal: AbortSignal.timeout(100) };
     await expect(shell.run(['sleep', '1000'], inTime)).rejects.toThrow(/^sleep did not end within \d+ ms$/);
-    const place = { directory, variable: 'ANSWER', complaints: join(directory, 'complaints') };
-    const talk = { ...place, what: 'crun, run by conmon,', timeoutMs: 100, signal: new AbortController().signal };
-    await expect(shell.converse(['sleep', '1000'], talk)).rejects.toThrow(
-      'crun, run by conmon, did not end within 100 ms',
-    );
-  });
-
-  test('what answers and goes on is heard, and what ends without an answer is empty', async () => {
-    const complaints = join(directory, 'complaints');
-    const options = { ...patience, what: 'sh', directory, variable: 'ANSWER', complaints };
-    const talk = 'eval "echo hello >&$ANSWER"; exec 3>&-; sleep 0.2; echo over > "$0.over"';
-    expect(await shell.converse(['sh', '-c', talk, complaints], options)).toBe('hello');
-    expect(await shell.converse(['sh', '-c', 'echo because >&2'], options)).toBe('');
-    expect(await readFile(complaints, 'utf8')).toBe('because\n');
-    expect(await shell.converse(['sh', '-c', 'eval "pwd >&$ANSWER"'], options)).toBe(directory);
   });
 
   test('a shell that is lost fails its programs, and another one takes its place', async () => {

@@ -8,6 +8,7 @@
  */
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import type { Duplex, Readable, Writable } from 'node:stream';
+import { isDeepStrictEqual } from 'node:util';
 import { AosError, asAosError, throwIfCanceled } from '../../core/index.ts';
 import { childrenOf, commandLineOf, endDescendants, parentOf } from '../proc/index.ts';
 import type { ExecResult } from './container-engine.ts';
@@ -51,6 +52,7 @@ export interface Surroundings {
 
 interface Job {
   readonly what: string;
+  readonly shell: Shell;
   readonly settle: (result: ExecResult | AosError) => void;
   /** Of the job's own shell; it is told a moment after the start. */
   pid?: number;
@@ -92,6 +94,17 @@ export class HelperShell {
     return (await this.#do(words[0] ?? '', options, script, words)).exitCode;
   }
 
+  /** From here on there is a shell. */
+  open(): void {
+    this.#open();
+  }
+
+  /** What comes next is done by another shell; this one ends when it has done what it was told. */
+  replace(): void {
+    this.#shell?.stdin.end();
+    this.#shell = undefined;
+  }
+
   /** Ends the shell; what it has started goes on. */
   async close(): Promise<void> {
     const shell = this.#shell;
@@ -123,9 +136,9 @@ export class HelperShell {
         if (result instanceof AosError) reject(result);
         else resolve(result);
       };
-      const job: Job = { what, settle, isOver: false, ...(ownWords && { words: ownWords }) };
+      const job: Job = { what, shell, settle, isOver: false, ...(ownWords && { words: ownWords }) };
       const end = (error: AosError) => {
-        endJob(job, shell);
+        endJob(job);
         settle(error);
       };
       const startedMs = performance.now();
@@ -172,7 +185,7 @@ export class HelperShell {
     });
     const lost = (error: AosError) => {
       if (this.#shell === child) this.#shell = undefined;
-      for (const job of [...this.#jobs.values()]) job.settle(error);
+      for (const job of [...this.#jobs.values()]) if (job.shell === child) job.settle(error);
     };
     child.on('error', (error) => lost(asAosError(error, 'cannot run the shell that starts helpers')));
     // It may be gone: its end tells so.
@@ -221,7 +234,7 @@ function descendsFrom(pid: number, ancestor: number): boolean {
 }
 
 /** What the shell does itself is known by its words, whoever else is a child of the shell. */
-function endJob({ pid, words }: Job, shell: Shell): void {
+function endJob({ pid, words, shell }: Job): void {
   if (pid !== undefined) endDescendants(pid);
   if (words === undefined || shell.pid === undefined) return;
   for (const child of childrenOf(shell.pid)) {

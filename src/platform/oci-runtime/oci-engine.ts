@@ -1,8 +1,9 @@
 /**
  * Containers by conmon and crun or runc (spec/decisions.md 5.2).
  *
- * conmon asks its runtime to `create`; it is given a command that turns this into `run --detach`, which saves a second
- * start of the runtime per container. conmon leaves itself in the background before that, so it outlives us.
+ * conmon asks its runtime to `create`. What crun has created is told to begin by us, as `crun start` does it; runc is
+ * given to conmon as a command that turns `create` into `run --detach`. Either saves a second start of the runtime per
+ * container. conmon leaves itself in the background before that, so it outlives us.
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { readdir, readFile, rm } from 'node:fs/promises';
@@ -10,11 +11,13 @@ import { join } from 'node:path';
 import { AosError, asAosError, faultPoint, type Logger, throwIfCanceled } from '../../core/index.ts';
 import type { Cgroups } from '../cgroup/index.ts';
 import { commandLineOf, identifyProcess, signalProcess } from '../proc/index.ts';
+import { beginCreated, isCreatedOnly } from './begin-created.ts';
 import { chooseRuntime, needProgram, type RuntimeChoice, type RuntimeWish } from './choose-runtime.ts';
 import type { ContainerEngine, ExecResult, RunRequest } from './container-engine.ts';
 import { mustExec, quote, runtimeComplaint } from './exec-file.ts';
 import { formerShellsEnd, HelperShell, withoutMount } from './helper-shell.ts';
 import { shareDirectory, unshareDirectory } from './shared-mount.ts';
+import { TalkingShell } from './talking-shell.ts';
 
 /** Default bound of one command of the runtime (spec/decisions.md 8.2). */
 const COMMAND_TIMEOUT_MS = 30_000;
@@ -74,7 +77,10 @@ export class OciEngine implements ContainerEngine {
   readonly #options: OciEngineOptions;
   readonly #programs: Programs;
   readonly #toJournal: boolean;
+  /** For what ends soon; its own, so that a start that hangs holds up no removal. */
   readonly #helpers: HelperShell;
+  /** For conmon. */
+  readonly #starter: TalkingShell;
   readonly #commandTimeoutMs: number;
 
   constructor(options: OciEngineOptions, programs: Programs) {
@@ -85,12 +91,14 @@ export class OciEngine implements ContainerEngine {
     this.#toJournal = options.log === undefined ? existsSync(JOURNAL_SOCKET) : options.log === 'journal';
     const { choice, shell, unshare } = programs;
     const { hiddenMount } = choice;
-    this.#helpers = new HelperShell({
+    const shells = {
       shell,
       hidden: hiddenMount === undefined || unshare === undefined ? undefined : { mountPoint: hiddenMount, unshare },
       name: options.stateRoot,
-      place: (pid) => this.#moveHelper(pid),
-    });
+      place: (pid: number) => this.#moveHelper(pid),
+    };
+    this.#helpers = new HelperShell(shells);
+    this.#starter = new TalkingShell(shells);
   }
 
   async run(request: RunRequest, signal: AbortSignal): Promise<number> {
@@ -99,14 +107,17 @@ export class OciEngine implements ContainerEngine {
     try {
       const complaints = join(request.bundleDir, 'conmon.err');
       const words = [this.#programs.conmon, ...this.#conmonArguments(request)];
+      const pidFile = conmonPidFile(request.bundleDir);
       // conmon leaves a file named "oom" where it stands.
-      const place = { directory: request.bundleDir, variable: '_OCI_SYNCPIPE', complaints };
+      const place = { directory: request.bundleDir, variable: '_OCI_SYNCPIPE', complaints, pidFile };
       // Of the two it is the runtime that does the work, and that may hang.
       const what = `${this.#programs.choice.executable}, run by conmon,`;
       const options = { what, signal, timeoutMs: this.#commandTimeoutMs, ...place };
-      const answer = this.#helpers.converse(words, options);
+      const answer = this.#starter.converse(words, options);
       faultPoint('oci-runtime.spawned');
-      return takeAnswer(await answer, request.id, { name: this.name, complaints });
+      const pid = takeAnswer(await answer, request.id, { name: this.name, complaints });
+      if (this.name === 'crun') await this.#begin(request.id, signal);
+      return pid;
     } catch (error) {
       // Nothing of a failed start may stay.
       await this.abandon(request.id, request.bundleDir, AbortSignal.timeout(this.#commandTimeoutMs)).catch(
@@ -120,6 +131,21 @@ export class OciEngine implements ContainerEngine {
     }
   }
 
+  /** Where the container does not wait as we know it, the runtime is asked, which has words for what is wrong. */
+  async #begin(id: string, signal: AbortSignal): Promise<void> {
+    faultPoint('oci-runtime.created');
+    if (beginCreated(join(this.#options.stateRoot, id))) return;
+    const { exitCode, output } = await this.#call(['start', id], signal);
+    if (exitCode === 0) return;
+    throw new AosError('runtime', `${this.name} cannot start the container: ${runtimeComplaint(output)}`, {
+      fields: { id },
+    });
+  }
+
+  isCreatedOnly(id: string): boolean {
+    return isCreatedOnly(join(this.#options.stateRoot, id));
+  }
+
   /** A helper that stays in our cgroup is worse than one outside, and better than an instance that does not start. */
   #moveHelper(pid: number): void {
     try {
@@ -131,7 +157,7 @@ export class OciEngine implements ContainerEngine {
 
   /** conmon goes on without whoever started it, so it is ended first. */
   async abandon(id: string, bundleDir: string, signal: AbortSignal): Promise<void> {
-    const conmon = readPid(join(bundleDir, 'conmon.pid'));
+    const conmon = readPid(conmonPidFile(bundleDir));
     const identity = conmon === undefined ? undefined : identifyProcess(conmon);
     if (identity && commandLineOf(identity.pid).includes(id)) signalProcess(identity, 'SIGKILL');
     await this.remove(id, signal);
@@ -168,7 +194,7 @@ export class OciEngine implements ContainerEngine {
 
   /** Ends what helped here; containers go on. */
   async close(): Promise<void> {
-    await this.#helpers.close();
+    await Promise.all([this.#helpers.close(), this.#starter.close()]);
     const { bundleRoot } = this.#options;
     if (this.#programs.unshare !== undefined && bundleRoot !== undefined) await unshareDirectory(bundleRoot);
   }
@@ -200,18 +226,18 @@ export class OciEngine implements ContainerEngine {
 
   #conmonArguments({ id, bundleDir, exitDir, logFile }: RunRequest): string[] {
     const { choice, shell } = this.#programs;
+    const { stateRoot } = this.#options;
     // The first word that conmon appends is `create`.
-    const args = [
-      '-c',
-      'root=$1; shift 2; exec "$0" --root "$root" run --detach "$@"',
-      choice.executable,
-      this.#options.stateRoot,
-    ];
+    const run = 'root=$1; shift 2; exec "$0" --root "$root" run --detach "$@"';
+    const [runtime, args] =
+      this.name === 'crun'
+        ? [choice.executable, ['--root', stateRoot]]
+        : [shell, ['-c', run, choice.executable, stateRoot]];
     return [
       ...['--cid', id, '--cuuid', id, '--name', id],
-      ...['--runtime', shell, ...args.map((word) => `--runtime-arg=${word}`)],
+      ...['--runtime', runtime, ...args.map((word) => `--runtime-arg=${word}`)],
       ...['--bundle', bundleDir, '--full-attach', '--exit-dir', exitDir, '--no-sync-log'],
-      ...['--container-pidfile', join(bundleDir, 'pid'), '--conmon-pidfile', join(bundleDir, 'conmon.pid')],
+      ...['--container-pidfile', join(bundleDir, 'pid'), '--conmon-pidfile', conmonPidFile(bundleDir)],
       ...(this.#toJournal
         ? ['--log-path', 'journald']
         : [
@@ -256,6 +282,8 @@ function parseAnswer(text: string, id: string): { readonly pid: number; readonly
     throw asAosError(error, `conmon of ${id} answered "${quote(text)}"`);
   }
 }
+
+const conmonPidFile = (bundleDir: string) => join(bundleDir, 'conmon.pid');
 
 function readPid(path: string): number | undefined {
   try {

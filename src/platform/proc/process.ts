@@ -101,7 +101,8 @@ export function endDescendants(pid: number): void {
   }
 }
 
-function childrenOf(pid: number): number[] {
+/** Whom a process has started, or taken over, as far as they still run. */
+export function childrenOf(pid: number): number[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
     .map(Number)

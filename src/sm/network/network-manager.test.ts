@@ -266,13 +266,14 @@ describe('a hundred instances at once', () => {
     result = await tell('hundred-instances');
   }, STORY_MS);
 
-  test('are one batch of links, one transaction of the firewall, one batch of shaping', () => {
+  test('are one batch of links, one for each namespace, one transaction of the firewall, one batch of shaping', () => {
     expect(result.started).toEqual([
       'dnsmasq',
       'dnsmasq',
       'ip -batch -',
       'ip -j -4 route show',
       'ip -j -d link show',
+      'ip -n 100 namespaces -batch -',
       'nft -f -',
       'nft -j list table inet aos',
       'nft -j list table inet aos-traffic',

@@ -1,5 +1,9 @@
-/** Files of a running instance in `<runtimeDir>/<id>`. They need not survive a power cut: nothing runs after it. */
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+/**
+ * Files of a running instance in `<runtimeDir>/<id>`. They need not survive a power cut: nothing runs after it. They lie in
+ * memory, so nearly all calls are made without leaving this turn, which takes a tenth of the time.
+ */
+import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { asAosError, faultPoint, parseJson } from '../../core/index.ts';
 import type { OciConfig } from '../../platform/oci-runtime/index.ts';
@@ -19,9 +23,9 @@ export class Bundle {
   }
 
   /** An empty directory, closed to everyone else since the secret is in it. */
-  async create(): Promise<void> {
-    await rm(this.dir, { recursive: true, force: true });
-    await mkdir(this.exitDir, { recursive: true, mode: 0o700 });
+  create(): void {
+    rmSync(this.dir, { recursive: true, force: true });
+    mkdirSync(this.exitDir, { recursive: true, mode: 0o700 });
   }
 
   async remove(): Promise<void> {
@@ -29,16 +33,16 @@ export class Bundle {
     await rm(this.dir, { recursive: true, force: true });
   }
 
-  async writeConfig(config: OciConfig): Promise<void> {
-    await writeFile(join(this.dir, 'config.json'), JSON.stringify(config), { mode: 0o600 });
+  writeConfig(config: OciConfig): void {
+    writeFileSync(join(this.dir, 'config.json'), JSON.stringify(config), { mode: 0o600 });
   }
 
   /** Whole or not at all, as another SM may read it after this one was killed. */
-  async writeRecord(record: LaunchRecord): Promise<void> {
+  writeRecord(record: LaunchRecord): void {
     const path = join(this.dir, 'run.json');
-    await writeFile(`${path}.new`, JSON.stringify(record), { mode: 0o600 });
+    writeFileSync(`${path}.new`, JSON.stringify(record), { mode: 0o600 });
     faultPoint('sm.runtime.record');
-    await rename(`${path}.new`, path);
+    renameSync(`${path}.new`, path);
   }
 
   /** Undefined: this bundle was never completed. */
@@ -59,7 +63,7 @@ export class Bundle {
   }
 
   /** What a former run left would be taken for the end of the next one. */
-  async forgetExit(): Promise<void> {
-    await rm(join(this.exitDir, this.id), { force: true });
+  forgetExit(): void {
+    rmSync(join(this.exitDir, this.id), { force: true });
   }
 }

@@ -102,6 +102,7 @@ export class ContainerRuntime {
       slots: new Slots(PARALLEL),
       endSlots: new Slots(PARALLEL),
       probeOnce: new ContainerProbes(engine).once,
+      launched: (id) => this.#seccomp.learnFrom(id),
       emit: (change) => {
         for (const listener of this.#listeners) listener(change);
       },
@@ -178,9 +179,8 @@ export class ContainerRuntime {
         node: { maxDmips: node.maxDmips, numCores },
       };
       await this.#logs.prepare(id);
-      await prepareBundle(bundle, request, parts, either);
+      return await prepareBundle(bundle, request, parts, either);
     }, signal);
-    await this.#seccomp.learnFrom(id);
   }
 
   /** Stops by instance id and gives everything back. Throws `notFound`, or the first thing that could not be done. */
@@ -260,6 +260,7 @@ export class ContainerRuntime {
 
   async #readRecord(bundle: Bundle): Promise<LaunchRecord | undefined> {
     try {
+      if (this.#options.engine.isCreatedOnly(bundle.id)) return undefined;
       const record = await bundle.readRecord();
       const process = record?.process ?? (await lateIdentity(bundle));
       // Without a process, and without the end of one, it has not come to run: nothing of it is worth keeping.

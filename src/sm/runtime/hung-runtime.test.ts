@@ -17,13 +17,14 @@ const at = (name: string) => join(world.directory, name);
 beforeEach(async () => {
   world = await RuntimeWorld.closed();
   const does = (what: string) => `case " $* " in *" ${what} "*) true;; *) false;; esac`;
-  const isRun = does('run');
+  const isCreate = does('create');
+  const hang = `tail -f ${at('crun')}`;
   await writeFile(
     at('crun'),
     `#!/bin/sh
-if [ -e "${at('hang before')}" ] && ${isRun}; then exec sleep 1000; fi
-if [ -e "${at('hang after')}" ] && ${isRun}; then crun "$@"; exec sleep 1000; fi
-if [ -e "${at('hang at delete')}" ] && ${does('delete')}; then exec sleep 1000; fi
+if [ -e "${at('hang before')}" ] && ${isCreate}; then exec ${hang}; fi
+if [ -e "${at('hang after')}" ] && ${isCreate}; then crun "$@"; exec ${hang}; fi
+if [ -e "${at('hang at delete')}" ] && ${does('delete')}; then exec ${hang}; fi
 exec crun "$@"
 `,
   );
@@ -33,14 +34,15 @@ exec crun "$@"
 });
 afterEach(() => world.close());
 
-/** Processes that name the directory of this test, and those of instances of it. */
+/** Processes of an instance, and what hangs in the place of its runtime. */
 function processes(id: string): string[] {
   const named = readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
     .flatMap((pid) => {
       try {
         const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').join(' ');
-        return words.includes(id) ? [`${pid} ${words}`] : [];
+        const isOurs = words.includes(id) || words.includes(`tail -f ${at('crun')}`);
+        return isOurs ? [`${pid} ${words}`] : [];
       } catch {
         // It ended while we looked.
         return [];

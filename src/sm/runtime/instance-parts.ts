@@ -21,5 +21,7 @@ export interface InstanceParts {
   readonly probeOnce: (id: string, netnsPath: string | undefined, way: ProbeWay, signal: AbortSignal) => Promise<void>;
   /** Hears of the steps of each stop. */
   readonly measure: Measure;
+  /** Hears of each container that runs, before the next one is configured. */
+  readonly launched: (id: string) => Promise<void>;
   readonly emit: (change: InstanceChange) => void;
 }

@@ -39,6 +39,8 @@ const POINTS_OF_START = [
   'sm.runtime.record',
   'oci-runtime.run',
   'oci-runtime.spawned',
+  'oci-runtime.created',
+  'oci-runtime.begun',
   'sm.runtime.record#2',
 ];
 const POINTS_OF_STOP = ['cgroup.kill', 'oci-runtime.remove', 'sm.runtime.bundle.remove'];

@@ -28,13 +28,16 @@ export type Measure = <T>(step: string, work: () => Promise<T>) => Promise<T>;
 /** Nobody wants to know how long steps take. */
 export const UNMEASURED: Measure = (_, work) => work();
 
-/** Fills an empty bundle. Throws what the node lacks or the item asks for in vain, by name. */
+/**
+ * Fills an empty bundle, but for the configuration: what is answered writes that, just before the start, since the filter
+ * of system calls may have been compiled by then. Throws what the node lacks or the item asks for in vain, by name.
+ */
 export async function prepareBundle(
   bundle: Bundle,
   { info, item, network, secret }: StartRequest,
   parts: BundleParts,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<() => void> {
   const { measure = UNMEASURED } = parts;
   const { quotas, resources: wanted } = itemConfigOf(item);
   const found = wanted.map(({ name, mode }) => ({ resource: parts.resources.find(name), mode }));
@@ -46,7 +49,7 @@ export async function prepareBundle(
     hostFiles: HOST_FILES.filter((path) => existsSync(path)),
     resources: found.flatMap(({ resource }) => resource.mounts),
   });
-  await bundle.create();
+  bundle.create();
   await measure('state', () => prepareData(info, parts.directories));
   const { hosts, dnsServers, hostname } = network;
   const names = [...hosts, ...found.flatMap(({ resource }) => resourceHosts(resource.hosts, hosts))];
@@ -61,7 +64,7 @@ export async function prepareBundle(
     signal,
   );
   faultPoint('sm.runtime.root-prepared');
-  await measure('configuration', () =>
+  return () =>
     bundle.writeConfig(
       buildOciConfig({
         info,
@@ -74,8 +77,7 @@ export async function prepareBundle(
         seccomp: parts.seccomp.profile,
         annotations: parts.seccomp.annotations,
       }),
-    ),
-  );
+    );
 }
 
 interface FoundResource {

@@ -43,6 +43,8 @@ interface Exit {
   readonly outOfMemory: boolean;
 }
 
+type Prepare = (signal: AbortSignal) => Promise<() => void>;
+
 const NEVER_RAN: Exit = { status: -1, uptimeMs: 0, outOfMemory: false };
 
 export class SupervisedInstance {
@@ -109,8 +111,11 @@ export class SupervisedInstance {
     };
   }
 
-  /** Resolves when it is active. Throws what went wrong, which is its state then. */
-  start(prepare: (signal: AbortSignal) => Promise<void>, signal: AbortSignal): Promise<void> {
+  /**
+   * Resolves when it is active. Throws what went wrong, which is its state then. What `prepare` answers is done when the
+   * instance's turn to be started has come.
+   */
+  start(prepare: Prepare, signal: AbortSignal): Promise<void> {
     this.#change('activating', 'it is being started');
     this.#supervision = this.#startAndSupervise(prepare, AbortSignal.any([signal, this.#over.signal]));
     return this.#ready.promise;
@@ -159,13 +164,17 @@ export class SupervisedInstance {
     run.finish({ status: -1, at: this.#parts.clock.now() });
   }
 
-  async #startAndSupervise(prepare: (signal: AbortSignal) => Promise<void>, signal: AbortSignal): Promise<void> {
+  async #startAndSupervise(prepare: Prepare, signal: AbortSignal): Promise<void> {
     let run: ContainerRun;
     try {
       // Preparing is short work in memory, and a call of the mount helper that all of a moment share.
-      await prepare(signal);
-      await this.bundle.writeRecord(this.#record);
-      run = await this.#parts.slots.use(() => this.#launch(signal), signal);
+      const complete = await prepare(signal);
+      this.bundle.writeRecord(this.#record);
+      const launch = () => {
+        complete();
+        return this.#launch(signal);
+      };
+      run = await this.#parts.slots.use(launch, signal);
     } catch (error) {
       const aos = asAosError(error);
       if (this.#over.signal.aborted) this.#ready.reject(aos);
@@ -176,8 +185,8 @@ export class SupervisedInstance {
   }
 
   async #launch(signal: AbortSignal): Promise<ContainerRun> {
-    const { engine, clock } = this.#parts;
-    await this.bundle.forgetExit();
+    const { engine, clock, launched } = this.#parts;
+    this.bundle.forgetExit();
     const run = new ContainerRun(this.bundle.exitDir, this.id, clock.monotonicMs());
     try {
       const { dir, exitDir } = this.bundle;
@@ -186,7 +195,8 @@ export class SupervisedInstance {
       const pid = await engine.run({ id: this.id, bundleDir: dir, exitDir, logFile: this.#logFile }, signal);
       // A process that has ended by now left its exit file.
       this.#record = { ...this.#record, process: identifyProcess(pid), startedAt, isReady: false };
-      await this.bundle.writeRecord(this.#record);
+      this.bundle.writeRecord(this.#record);
+      await launched(this.id);
     } catch (error) {
       run.close();
       throw error;
@@ -232,7 +242,7 @@ export class SupervisedInstance {
     if (run.end || this.#over.signal.aborted) return;
     if (probe) {
       this.#record = { ...this.#record, isReady: true };
-      await this.bundle.writeRecord(this.#record);
+      this.bundle.writeRecord(this.#record);
     }
     this.#change('active', probe ? 'its start probe succeeded' : 'its main process runs');
   }

@@ -22,7 +22,7 @@ for (const program of ['ip', 'tc', 'nft', 'dnsmasq']) {
 }
 const path = process.env.PATH ?? '';
 
-/** The programs that the work runs itself; what `ip` runs inside of namespaces is not among them. */
+/** The programs that the work runs; one for each namespace stands as one line with their number. */
 async function programsOf(work: () => Promise<unknown>): Promise<string[]> {
   writeFileSync(log, '');
   process.env.PATH = `${shims}${delimiter}${path}`;
@@ -31,11 +31,14 @@ async function programsOf(work: () => Promise<unknown>): Promise<string[]> {
   } finally {
     process.env.PATH = path;
   }
-  return readFileSync(log, 'utf8')
+  const lines = readFileSync(log, 'utf8')
     .split('\n')
-    .filter((line) => line !== '' && !/^ip -batch \//.test(line))
-    .map((line) => line.replace(/(--\S+ ?)+/, '').trim())
-    .sort();
+    .filter((line) => line !== '');
+  const inside = new Set(lines.filter((line) => /^ip -n \S+ -batch -$/.test(line)));
+  return [
+    ...lines.filter((line) => !inside.has(line)).map((line) => line.replace(/(--\S+ ?)+/, '').trim()),
+    ...(inside.size > 0 ? [`ip -n ${inside.size} namespaces -batch -`] : []),
+  ].sort();
 }
 
 const manager = host.manager({ vlan: 'off' });
