@@ -58,11 +58,15 @@ export class GroupCommit {
     if (this.#pending.length === 1) setImmediate(() => void this.flush());
   }
 
-  /** Tells whoever waits of every failure, and so never rejects. */
   async #commit(): Promise<void> {
     const works = this.#pending;
-    if (works.length === 0) return;
     this.#pending = [];
+    const most = this.#database.bestTogether ?? works.length;
+    for (let done = 0; done < works.length; done += most) await this.#commitAll(works.slice(done, done + most));
+  }
+
+  /** Tells whoever waits of every failure, and so never rejects. */
+  async #commitAll(works: readonly Work[]): Promise<void> {
     let outcomes: readonly Outcome[];
     try {
       outcomes = await this.#database.write((sql) => writeAll(sql, works));

@@ -16,6 +16,8 @@ export interface Sql {
 }
 
 export interface SqlDatabase {
+  /** So many writes that have nothing to do with each other go best in one transaction; absent: all that there are. */
+  readonly bestTogether?: number;
   /** A snapshot; nothing is written. */
   read<T>(body: (sql: Sql) => Promise<T>): Promise<T>;
   /**

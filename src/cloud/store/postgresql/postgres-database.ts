@@ -32,6 +32,11 @@ const SERIALIZABLE = 'BEGIN ISOLATION LEVEL SERIALIZABLE';
 const SNAPSHOT = 'BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY';
 
 export class PostgresDatabase implements SqlDatabase {
+  /**
+   * A transaction that looks at more places than PostgreSQL notes one by one (`max_pred_locks_per_transaction`, 64) counts
+   * as having looked at all, and gets into the way of those of other processes.
+   */
+  readonly bestTogether = 32;
   /** Where it is, for a person. */
   readonly name: string;
   readonly #options: PostgresOptions;
