@@ -10,8 +10,8 @@ import { promisify } from 'node:util';
 import { build, type Plugin, transform } from 'esbuild';
 import { chosenPrograms, PROGRAMS, type Program, type ProgramName } from './programs.ts';
 
-/** Native code: loaded from `node_modules`. */
-const EXTERNAL = ['pkcs11js'];
+/** Native code: loaded from `node_modules`. Of `pg` nobody asks for it. */
+const EXTERNAL = ['pkcs11js', 'pg-native'];
 
 /** Short enough that a stack trace names a place. */
 const LINE_LENGTH = 160;

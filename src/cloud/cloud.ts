@@ -7,17 +7,20 @@ import { BLOBS_PATH, blobListener } from './blobs/blob-server.ts';
 import { BlobVault } from './blobs/blob-vault.ts';
 import { BlobDeltas } from './blobs/deltas/blob-deltas.ts';
 import { blobDirectory, openBlobFiles } from './blobs/open-blob-files.ts';
-import type { CloudConfig } from './config.ts';
+import { type CloudConfig, pkiDirectory } from './config.ts';
 import { DISCOVERY_PATH, discoveryListener } from './discovery.ts';
 import { Campaigns } from './domain/campaigns.ts';
 import { RunningServer, tlsOptions } from './http/server.ts';
+import { openAnyDatabase } from './open-database.ts';
 import { Authority } from './pki/authority.ts';
 import { fingerprintOf } from './pki/x509.ts';
 import { restListener } from './rest/rest-server.ts';
-import { openStores, type StoreLimits } from './store/open-stores.ts';
+import { isHistory } from './store/history.ts';
+import type { StoreLimits } from './store/stores.ts';
 import { FIRST_USER } from './store/users.ts';
 import { UnitEvents } from './units/events.ts';
 import { Fleet } from './units/fleet.ts';
+import { FleetMember } from './units/fleet-member.ts';
 import { upgradeListener, WEB_SOCKET_PATH } from './units/gateway.ts';
 import { NodeProvisioning } from './units/node-provisioning.ts';
 import { Renewals } from './units/renewals.ts';
@@ -40,31 +43,35 @@ export async function startCloud(config: CloudConfig, use: Use, logger: Logger):
   const { workingDir, hostName, listenHost, ports } = config;
   const now = () => new Date();
   await ensureDirectory(workingDir, 0o700);
-  const stores = use('stores', await openStores(join(workingDir, 'cloud.db'), limitsOf(config), logger));
-  const authority = await Authority.open({
-    directory: join(workingDir, 'pki'),
-    hostName,
-    otherNames: [...(isConcrete(listenHost) ? [listenHost] : []), ...LOOPBACK_NAMES],
-    now,
-  });
+  const { database, openCluster } = await openAnyDatabase(config, limitsOf(config), logger);
+  use('database', database);
+  const cluster = use('cluster', await openCluster());
+  const pki = pkiDirectory(config);
+  const authority = await cluster.exclusively(() =>
+    Authority.open({
+      directory: pki,
+      hostName,
+      otherNames: [...(isConcrete(listenHost) ? [listenHost] : []), ...LOOPBACK_NAMES],
+      now,
+    }),
+  );
   const operator = new X509Certificate(authority.operator.chain);
   const operatorEnd = new Date(operator.validTo);
-  stores.certificates.addOperator(fingerprintOf(operator.raw), operator.serialNumber, operatorEnd, now());
-  if (!stores.users.find(FIRST_USER)) stores.users.put(FIRST_USER, 'oem', '', now());
+  await database.write(async ({ certificates, users }) => {
+    await certificates.addOperator(fingerprintOf(operator.raw), operator.serialNumber, operatorEnd, now());
+    if (!(await users.find(FIRST_USER))) await users.put(FIRST_USER, 'oem', '', now());
+  });
   const files = use('blob files', await openBlobFiles(config, logger));
   const vault = await BlobVault.open({
-    ...{ directory: blobDirectory(config), files, items: stores.items, signer: authority.signer, now, logger },
+    ...{ directory: blobDirectory(config), files, database, signer: authority.signer, now, logger },
+    // What another process has begun is no leftover.
+    removesLeftovers: cluster.wasAlone,
   });
   const deltas = use(
     'deltas',
     await BlobDeltas.open({
-      ...{
-        directory: join(workingDir, 'deltas'),
-        limitBytes: config.deltaLimitBytes,
-        vault,
-        items: stores.items,
-        logger,
-      },
+      ...{ directory: join(workingDir, 'deltas'), limitBytes: config.deltaLimitBytes },
+      ...{ vault, database, logger },
     }),
   );
 
@@ -72,19 +79,22 @@ export async function startCloud(config: CloudConfig, use: Use, logger: Logger):
     'blobs',
     await RunningServer.open(
       config.plainBlobs ? undefined : tlsOptions(authority, 'none'),
-      blobListener(stores.items, vault, logger, deltas.files),
+      blobListener(database, vault, logger, deltas.files),
       ...([ports.blobs, listenHost] as const),
     ),
   );
   const ownBlobsUrl = `${config.plainBlobs ? 'http' : 'https'}://${hostName}:${blobs.port}${BLOBS_PATH}`;
   const blobsUrl = config.blobsUrl?.replace(/\/+$/, '') ?? ownBlobsUrl;
   const events = new UnitEvents(logger);
-  events.subscribe((event) => stores.history.addEvent(event));
+  events.subscribe((event) => {
+    if (isHistory(event)) database.note('an event', ({ history }) => history.addEvent(event));
+    cluster.publish(event);
+  });
   // The certificates of units carry the address of the discovery, which listens before the REST interface.
   let discoveryUrl = '';
-  const nodes = new NodeProvisioning({ authority, stores, events, discoveryUrl: () => discoveryUrl, now, logger });
+  const nodes = new NodeProvisioning({ authority, database, events, discoveryUrl: () => discoveryUrl, now, logger });
   const fleet = new Fleet({
-    ...{ stores, events, nodes, logger, now },
+    ...{ database, cluster, events, nodes, logger, now },
     blobsUrl: () => blobsUrl,
     deltas,
     onOpen: (systemId) => renewals.look(systemId),
@@ -96,11 +106,16 @@ export async function startCloud(config: CloudConfig, use: Use, logger: Logger):
   });
   const isOnline = (systemId: string) => fleet.isOnline(systemId);
   const renewals: Renewals = new Renewals({
-    ...{ certificates: stores.certificates, renewBeforeMs: config.renewBefore, isOnline, now, logger },
-    renew: (systemId, types) => void nodes.renew(systemId, types, (message) => fleet.session(systemId).send(message)),
+    ...{ database, renewBeforeMs: config.renewBefore, now, logger },
+    // Each process looks after the units that are linked to it.
+    isOnline: (systemId) => fleet.isHere(systemId),
+    renew: async (systemId, types) => {
+      const session = fleet.session(systemId);
+      await session.step(() => nodes.renew(systemId, types, (message) => session.send(message)));
+    },
   });
   const campaigns = new Campaigns({
-    ...{ stores, events, isOnline, now, logger },
+    ...{ database, events, isOnline, now, logger },
     desiredChanged: (systemId) => fleet.desiredChanged(systemId),
   });
   const webSocket = await RunningServer.openFrugal(
@@ -109,18 +124,18 @@ export async function startCloud(config: CloudConfig, use: Use, logger: Logger):
     ...([ports.webSocket, listenHost] as const),
   );
   const accept = (...claim: Parameters<Fleet['accept']>) => fleet.accept(...claim);
-  const { certificates, units } = stores;
-  webSocket.server.on('upgrade', upgradeListener({ certificates, units, accept, now, logger }));
+  webSocket.server.on('upgrade', upgradeListener({ database, accept, now, logger }));
   use('webSocket', webSocket);
   use('fleet', fleet);
-  use('campaigns', campaigns).start();
+  await cluster.start(new FleetMember(fleet, events));
+  await use('campaigns', campaigns).start();
   use('renewals', renewals).start();
   const webSocketUrl = `wss://${hostName}:${webSocket.port}${WEB_SOCKET_PATH}`;
   const discovery = use(
     'discovery',
     await RunningServer.openFrugal(
       tlsOptions(authority, 'required'),
-      discoveryListener({ group: stores.group, certificates, units, webSocketUrl: () => webSocketUrl, now, logger }),
+      discoveryListener({ database, webSocketUrl: () => webSocketUrl, now, logger }),
       ...([ports.discovery, listenHost] as const),
     ),
   );
@@ -132,10 +147,10 @@ export async function startCloud(config: CloudConfig, use: Use, logger: Logger):
       // A browser that has no certificate comes with a token.
       tlsOptions(authority, 'asked'),
       restListener({
-        ...{ authority, stores, vault, fleet, nodes, events, hostName, logger, now },
+        ...{ authority, database, vault, fleet, nodes, events, hostName, logger, now },
         discoveryUrl: () => discoveryUrl,
         restUrl: () => restUrl,
-        pkiDirectory: join(workingDir, 'pki'),
+        pkiDirectory: pki,
         ...{ campaigns, requireVerification: config.requireVerification, rateLimit: config.rateLimit },
         defaultOwner: config.defaultOwner,
       }),

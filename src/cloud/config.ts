@@ -1,4 +1,5 @@
 /** Configuration of aos-cloud: one JSON file (spec/decisions.md 8.1). */
+import { join } from 'node:path';
 import * as z from 'zod';
 import { DurationMs } from '../daemon/index.ts';
 
@@ -7,6 +8,16 @@ const Port = z.int().min(0).max(65_535);
 export const CloudConfig = z.object({
   /** Certificates, database and blobs; nothing outside of it is written. */
   workingDir: z.string().min(1),
+  /**
+   * Address of a database in PostgreSQL, which several processes may share; absent: SQLite in the working directory. The
+   * password may stand in `PGPASSWORD` or `~/.pgpass` instead.
+   */
+  database: z
+    .string()
+    .regex(/^postgres(?:ql)?:\/\//, 'expected something like "postgresql://aos@db.example/cloud"')
+    .optional(),
+  /** Keys and certificates, when they are not in the working directory; all processes of a cloud use the same. */
+  pkiDirectory: z.string().min(1).optional(),
   /** Name under which units and operators reach the cloud; it stands in its certificate and in the operator's. */
   hostName: z.string().min(1).default('localhost'),
   /** Address that the servers listen on; empty: all. */
@@ -79,3 +90,6 @@ export const CloudConfig = z.object({
 });
 
 export type CloudConfig = z.output<typeof CloudConfig>;
+
+/** Where the keys and certificates of the authority lie. */
+export const pkiDirectory = (config: CloudConfig): string => config.pkiDirectory ?? join(config.workingDir, 'pki');

@@ -4,10 +4,8 @@ import * as z from 'zod';
 import { asAosError, type Logger, parseJson, readDocument } from '../core/index.ts';
 import { PROTOCOL_VERSION } from '../protocol/index.ts';
 import { sendJson, sendProblem, statusOf } from './http/problem.ts';
-import { clientOf, readBody } from './http/server.ts';
-import type { CertificateStore } from './store/certificates.ts';
-import type { GroupCommit } from './store/group-commit.ts';
-import type { UnitStore } from './store/units.ts';
+import { readBody, shownCertificate } from './http/server.ts';
+import type { CloudDatabase } from './store/cloud-database.ts';
 
 export const DISCOVERY_PATH = '/sd/v7/';
 /** A unit without a configured URL has no path to ask for (spec/cloud-protocol.md 2.1). */
@@ -24,12 +22,10 @@ const DiscoveryRequest = z.object({
 });
 
 export interface DiscoveryParts {
-  readonly certificates: CertificateStore;
-  readonly units: UnitStore;
+  readonly database: CloudDatabase;
   readonly webSocketUrl: () => string;
   readonly now: () => Date;
   readonly logger: Logger;
-  readonly group: GroupCommit;
 }
 
 export function discoveryListener(parts: DiscoveryParts): RequestListener {
@@ -42,11 +38,13 @@ export function discoveryListener(parts: DiscoveryParts): RequestListener {
 }
 
 async function answer(parts: DiscoveryParts, request: IncomingMessage, response: ServerResponse): Promise<void> {
-  const { certificates, units, now } = parts;
+  const { database, now } = parts;
   const path = request.url?.split('?')[0] ?? '';
   if (!PATHS.has(path)) return sendProblem(response, 404, `discovery is at ${DISCOVERY_PATH}`);
   if (request.method !== 'POST') return sendProblem(response, 405, 'discovery takes POST');
-  const client = clientOf(request, certificates);
+  const fingerprint = shownCertificate(request);
+  const client =
+    fingerprint === undefined ? undefined : await database.read(({ certificates }) => certificates.find(fingerprint));
   if (client?.role !== 'unit' || client.type !== 'online' || client.systemId === null) {
     return sendProblem(response, 403, 'this is not the online certificate of a unit of this cloud, or it was revoked');
   }
@@ -58,14 +56,15 @@ async function answer(parts: DiscoveryParts, request: IncomingMessage, response:
   }
   const head = { version: PROTOCOL_VERSION, systemId: client.systemId, nextRequestDelay: NEXT_REQUEST_DELAY_MS };
   const isUnderstood = value.version === PROTOCOL_VERSION && value.supportedProtocols.includes('wss');
-  if (!isUnderstood || !units.find(client.systemId)) {
+  const { systemId } = client;
+  const authToken = isUnderstood
+    ? await database.writeTogether(async ({ units }) =>
+        (await units.find(systemId)) ? units.newToken(systemId, now()) : undefined,
+      )
+    : undefined;
+  if (authToken === undefined) {
     return sendJson(response, 200, { ...head, connectionInfo: [], authToken: '', errorCode: ERROR_CODES.error });
   }
-  const { systemId } = client;
-  let authToken = '';
-  await parts.group.run(() => {
-    authToken = units.newToken(systemId, now());
-  });
   sendJson(response, 200, {
     ...head,
     connectionInfo: [parts.webSocketUrl()],

@@ -131,9 +131,12 @@ export function transaction<T>(database: DatabaseSync, work: () => T, faultName?
     return result;
   } catch (error) {
     if (database.isTransaction) database.exec('ROLLBACK');
-    if (primaryCode(error) === FULL_CODE) {
-      throw new AosError('noMemory', 'not enough space', { cause: error, exitCode: DISK_IS_FULL });
-    }
-    throw asAosError(error);
+    throw transactionError(error);
   }
+}
+
+/** Why a transaction failed, as it is told: a full disk in its own words. */
+export function transactionError(error: unknown): AosError {
+  if (primaryCode(error) !== FULL_CODE) return asAosError(error);
+  return new AosError('noMemory', 'not enough space', { cause: error, exitCode: DISK_IS_FULL });
 }

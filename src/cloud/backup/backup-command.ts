@@ -1,6 +1,6 @@
 /** `aos-cloud backup <file>` and `aos-cloud restore <file>`: instead of running the cloud. */
 import { Command } from 'commander';
-import { asAosError, silentLogger } from '../../core/index.ts';
+import { AosError, asAosError, silentLogger } from '../../core/index.ts';
 import { loadConfig } from '../../daemon/index.ts';
 import { openBlobFiles } from '../blobs/open-blob-files.ts';
 import { CloudConfig } from '../config.ts';
@@ -24,6 +24,7 @@ export async function runBackupCommand(argv: readonly string[], defaultConfigPat
   try {
     const { value } = await loadConfig(CloudConfig, command.opts<{ config: string }>().config);
     const file = command.args[0]!;
+    if (value.database !== undefined) throw notHere(name);
     const { files, bytes } = await (name === 'backup' ? backUpAll(value, file) : restoreBackup(file, value.workingDir));
     process.stdout.write(`${name} of ${value.workingDir}: ${files} files, ${bytes} bytes\n`);
   } catch (error) {
@@ -31,6 +32,15 @@ export async function runBackupCommand(argv: readonly string[], defaultConfigPat
     process.exitCode = 1;
   }
   return true;
+}
+
+/** A file of one moment cannot be made where the database is another program's. */
+function notHere(name: 'backup' | 'restore'): AosError {
+  const words = {
+    backup: 'back it up with "pg_dump", and then the directory "pki" and the blobs (docs/cloud.md)',
+    restore: 'restore it with "pg_restore", and the directory "pki" and the blobs with it (docs/cloud.md)',
+  };
+  return new AosError('notSupported', `the database of this cloud is in PostgreSQL: ${words[name]}`);
 }
 
 async function backUpAll(config: CloudConfig, target: string): Promise<BackupSummary> {

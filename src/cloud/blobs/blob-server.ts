@@ -2,7 +2,7 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { pipeline } from 'node:stream/promises';
 import { asAosError, type Logger } from '../../core/index.ts';
-import type { ItemStore } from '../store/items.ts';
+import type { CloudDatabase } from '../store/cloud-database.ts';
 import type { BlobVault } from './blob-vault.ts';
 import { parseByteRange } from './byte-range.ts';
 import type { DeltaFiles } from './deltas/delta-files.ts';
@@ -19,14 +19,16 @@ interface ServedFile {
   readonly from: Pick<BlobVault, 'read'>;
 }
 
+type Find = (file: string) => Promise<ServedFile | undefined>;
+
 export function blobListener(
-  items: ItemStore,
+  database: CloudDatabase,
   vault: BlobVault,
   logger: Logger,
   deltas?: Pick<DeltaFiles, 'ofFile' | 'read'>,
 ): RequestListener {
-  const find = (file: string): ServedFile | undefined => {
-    const blob = items.blobOfFile(file);
+  const find: Find = async (file) => {
+    const blob = await database.read(({ items }) => items.blobOfFile(file));
     if (blob) return { ...blob, from: vault };
     const delta = deltas?.ofFile(file);
     return deltas && delta && { ...delta, from: deltas };
@@ -48,17 +50,13 @@ export function blobListener(
   };
 }
 
-async function serve(
-  find: (file: string) => ServedFile | undefined,
-  request: IncomingMessage,
-  response: ServerResponse,
-): Promise<void> {
+async function serve(find: Find, request: IncomingMessage, response: ServerResponse): Promise<void> {
   if (request.method !== 'GET' && request.method !== 'HEAD') {
     response.writeHead(405, { allow: 'GET, HEAD' }).end();
     return;
   }
   const file = FILE.exec(request.url?.split('?')[0] ?? '')?.[1];
-  const blob = file === undefined ? undefined : find(file);
+  const blob = file === undefined ? undefined : await find(file);
   if (!blob) {
     response.writeHead(404, { 'content-type': 'text/plain' }).end('there is no such blob\n');
     return;

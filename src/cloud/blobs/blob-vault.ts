@@ -7,7 +7,8 @@ import { AosError, asAosError, type Digest, faultPoint, type Logger, parseDigest
 import type { BlobInfo } from '../../protocol/index.ts';
 import { ensureDirectory } from '../../storage/index.ts';
 import type { BlobSigner } from '../pki/authority.ts';
-import type { BlobRow, ItemStore } from '../store/items.ts';
+import type { CloudDatabase } from '../store/cloud-database.ts';
+import type { BlobRow } from '../store/items.ts';
 import type { BlobFiles } from './blob-files.ts';
 
 const CIPHER = 'aes-256-cbc';
@@ -21,8 +22,10 @@ export interface VaultOptions {
   /** Where files are made; and where those of a cloud lie that has no other store. */
   readonly directory: string;
   readonly files: BlobFiles;
-  readonly items: ItemStore;
+  readonly database: CloudDatabase;
   readonly signer: BlobSigner;
+  /** Not so where another process may be storing blobs now. */
+  readonly removesLeftovers: boolean;
   readonly now: () => Date;
   readonly logger: Logger;
 }
@@ -35,26 +38,30 @@ export class BlobVault {
     this.#options = options;
   }
 
-  /** Removes what interrupted uploads and removals have left. */
+  /** Removes what interrupted uploads and removals have left, if asked. */
   static async open(options: VaultOptions): Promise<BlobVault> {
-    const { directory, files, items, signer } = options;
+    const { directory, files, database, signer } = options;
     await ensureDirectory(directory, 0o700);
-    const known = new Set(items.blobFiles());
+    const known = new Set(await database.read(({ items }) => items.blobFiles()));
     const names = await readdir(directory);
     for (const name of names) if (!known.has(name)) await rm(join(directory, name), { force: true });
     await files.adopt(
       directory,
       names.filter((name) => known.has(name)),
     );
-    items.addChain({
+    const chain = {
       name: signer.chainName,
       certificates: signer.certificates.map(({ fingerprint, der }) => ({
         fingerprint,
         certificate: der.toString('base64'),
       })),
+    };
+    const leftovers = await database.write(async ({ items }) => {
+      await items.addChain(chain);
+      return items.leftoverFiles();
     });
     const vault = new BlobVault(options);
-    await vault.remove(items.leftoverFiles());
+    if (options.removesLeftovers) await vault.remove(leftovers);
     return vault;
   }
 
@@ -63,18 +70,18 @@ export class BlobVault {
    * `invalidChecksum`, and stores nothing, when it is not the content of the digest.
    */
   async put(digest: Digest, source: AsyncIterable<Uint8Array>): Promise<void> {
-    const { directory, files, items } = this.#options;
+    const { directory, files, database } = this.#options;
     const wanted = `sha256:${parseDigest(digest).hex}`;
     const file = randomUUID();
     const path = join(directory, `${file}${UNFINISHED}`);
     try {
       const blob = await this.#make(wanted, file, path, source);
       faultPoint('cloud.blob.written');
-      items.expectFile(file);
+      await database.write(({ items }) => items.expectFile(file));
       await files.put(file, path);
-      if (!items.addBlob(blob)) await this.remove([file]);
+      if (!(await database.write(({ items }) => items.addBlob(blob)))) await this.remove([file]);
     } catch (error) {
-      if (items.isExpected(file)) await this.remove([file]);
+      if (await database.read(({ items }) => items.isExpected(file))) await this.remove([file]);
       throw asAosError(error, `cannot store blob ${wanted}`);
     } finally {
       await rm(path, { force: true });
@@ -123,7 +130,7 @@ export class BlobVault {
 
   /** A small document in plain. Throws `notFound`, and `outOfRange` when it is larger than `maxBytes`. */
   async readText(digest: Digest, maxBytes: number): Promise<string> {
-    const blob = this.#options.items.blob(digest);
+    const blob = await this.#options.database.read(({ items }) => items.blob(digest));
     if (!blob) throw new AosError('notFound', `blob ${digest} was not uploaded`);
     if (blob.sizeBytes > maxBytes) {
       throw new AosError('outOfRange', `blob ${digest} has ${blob.sizeBytes} bytes, expected at most ${maxBytes}`);
@@ -140,11 +147,11 @@ export class BlobVault {
    * the database remembers it.
    */
   async remove(names: readonly string[]): Promise<void> {
-    const { files, items, logger } = this.#options;
+    const { files, database, logger } = this.#options;
     for (const name of names) {
       try {
         await files.remove(name);
-        items.forgetFile(name);
+        await database.write(({ items }) => items.forgetFile(name));
       } catch (error) {
         logger.warn({ file: name, error: asAosError(error).message }, 'the file of a blob could not be removed');
       }

@@ -15,12 +15,13 @@ import {
 } from '../../protocol/index.ts';
 import { type BlobVault, blobInfo, SIGNATURE_ALGORITHM } from '../blobs/blob-vault.ts';
 import type { BundleSigner } from '../pki/authority.ts';
-import type { BlobRow, ItemStore } from '../store/items.ts';
+import type { BlobRow } from '../store/items.ts';
 
 export interface BundleWishes {
   /** What each unit would be told now. */
   readonly units: readonly { readonly systemId: string; readonly desired: DesiredStatus }[];
-  readonly items: ItemStore;
+  /** Those of the items that the units would have. */
+  readonly blobs: readonly BlobRow[];
   readonly signer: BundleSigner;
   readonly now: Date;
 }
@@ -32,10 +33,13 @@ export interface PlannedBundle {
   readonly blobs: readonly BlobRow[];
 }
 
+/** The items that units would have. Pure. */
+export function itemsOf(units: BundleWishes['units']): { readonly id: string; readonly version: string }[] {
+  return units.flatMap(({ desired }) => desired.items ?? []).map(({ item, version }) => ({ id: item.id, version }));
+}
+
 /** What will be in a bundle. Throws `outOfRange` when it is more than a unit takes. */
-export function planBundle({ units, items, signer, now }: BundleWishes): PlannedBundle {
-  const wanted = units.flatMap(({ desired }) => desired.items ?? []);
-  const blobs = items.blobsOf(wanted.map(({ item, version }) => ({ id: item.id, version })));
+export function planBundle({ units, blobs, signer, now }: BundleWishes): PlannedBundle {
   const manifest = Buffer.from(
     JSON.stringify({
       format: BUNDLE_FORMAT,

@@ -16,7 +16,7 @@ export interface UnitFacts {
   readonly picture: UnitPicture;
 }
 
-type Verdict =
+export type Verdict =
   | { readonly do: 'wait'; readonly because: string }
   | { readonly do: 'advance' | 'complete' | 'stop'; readonly because: string };
 

@@ -2,13 +2,14 @@
 import { randomUUID } from 'node:crypto';
 import { AosError, asAosError, type Logger } from '../../core/index.ts';
 import type { Campaign } from '../store/campaigns.ts';
-import type { Stores } from '../store/open-stores.ts';
+import type { CloudDatabase } from '../store/cloud-database.ts';
+import type { Stores } from '../store/stores.ts';
 import type { UnitEvents } from '../units/events.ts';
-import { judgeCampaign, progressOf, takesPart, type UnitProgress } from './campaign-progress.ts';
+import { judgeCampaign, progressOf, takesPart, type UnitProgress, type Verdict } from './campaign-progress.ts';
 import { wantedOn } from './facts.ts';
 
 export interface CampaignParts {
-  readonly stores: Stores;
+  readonly database: CloudDatabase;
   readonly events: UnitEvents;
   readonly isOnline: (systemId: string) => boolean;
   /** Tells a unit that what is wanted of it has changed. */
@@ -19,160 +20,224 @@ export interface CampaignParts {
 
 export type NewCampaign = Pick<Campaign, 'itemId' | 'version' | 'stages' | 'automatic' | 'fleet' | 'createdBy'>;
 
+/** What has become of a campaign in a transaction; told of when that is durable. */
+interface Moves {
+  /** Units that were given the version. */
+  readonly touched: string[];
+  ended?: { readonly state: 'stopped' | 'completed'; readonly reason: string };
+}
+
 export class Campaigns {
   readonly #parts: CampaignParts;
   #unsubscribe: (() => void) | undefined;
+  /** Units that have told of themselves since campaigns were looked at. */
+  readonly #news = new Set<string>();
+  /** One look after the other; what comes during one waits for the next, together. */
+  #looking: Promise<void> | undefined;
 
   constructor(parts: CampaignParts) {
     this.#parts = parts;
   }
 
   /** Goes on with what was running, and looks at each status of a unit from now on. */
-  start(): void {
-    const { events, logger } = this.#parts;
-    this.#unsubscribe = events.subscribe(({ event, systemId }) => {
+  async start(): Promise<void> {
+    this.#unsubscribe = this.#parts.events.subscribe(({ event, systemId }) => {
       if (event !== 'status') return;
-      try {
-        for (const campaign of this.#parts.stores.campaigns.running()) {
-          if (this.#stageUnits(campaign).includes(systemId)) this.#judge(campaign.id);
-        }
-      } catch (error) {
-        logger.error({ error: asAosError(error).message }, 'campaigns could not be looked at');
-      }
+      this.#news.add(systemId);
+      this.#looking ??= this.#look();
     });
-    for (const { id } of this.#parts.stores.campaigns.running()) this.#judge(id);
+    const running = await this.#parts.database.read(({ campaigns }) => campaigns.running());
+    for (const { id } of running) await this.#judge(id);
   }
 
-  stop(): void {
+  /** Waits for a look that is under way. */
+  async stop(): Promise<void> {
     this.#unsubscribe?.();
+    this.#news.clear();
+    await this.#looking;
   }
 
-  /** Begins with the first stage. Throws `wrongState` when another campaign with the item is running. */
-  create(campaign: NewCampaign): Campaign {
-    const { stores, now, logger } = this.#parts;
-    const other = stores.campaigns.running().find(({ itemId }) => itemId === campaign.itemId);
-    if (other) {
-      throw new AosError(
-        'wrongState',
-        `campaign ${other.id} brings ${other.itemId} ${other.version} already; stop it first`,
-      );
+  /** Looks until there is no news; never rejects. */
+  async #look(): Promise<void> {
+    while (this.#news.size > 0) {
+      const units = [...this.#news];
+      this.#news.clear();
+      try {
+        for (const id of await this.#reached(units)) await this.#judge(id);
+      } catch (error) {
+        this.#parts.logger.error({ error: asAosError(error).message }, 'campaigns could not be looked at');
+      }
     }
+    this.#looking = undefined;
+  }
+
+  /** Running campaigns that have one of the units in their current stage. */
+  #reached(units: readonly string[]): Promise<string[]> {
+    return this.#parts.database.read(async ({ campaigns }) => {
+      const reached: string[] = [];
+      for (const campaign of await campaigns.running()) {
+        const stage = new Set(await stageUnits({ campaigns }, campaign));
+        if (units.some((systemId) => stage.has(systemId))) reached.push(campaign.id);
+      }
+      return reached;
+    });
+  }
+
+  /**
+   * Begins with the first stage. `check` looks, in the same transaction, whether it may. Throws `wrongState` when
+   * another campaign with the item is running.
+   */
+  async create(campaign: NewCampaign, check: (stores: Stores) => Promise<void>): Promise<Campaign> {
+    const { now, logger } = this.#parts;
     const at = now().toISOString();
     const id = randomUUID().slice(0, 8);
-    const touched = stores.campaigns.together(() => {
-      stores.campaigns.add({
+    const begun = await this.#change(id, async (stores, moves) => {
+      await check(stores);
+      const other = (await stores.campaigns.running()).find(({ itemId }) => itemId === campaign.itemId);
+      if (other) {
+        throw new AosError(
+          'wrongState',
+          `campaign ${other.id} brings ${other.itemId} ${other.version} already; stop it first`,
+        );
+      }
+      await stores.campaigns.add({
         ...{ ...campaign, id, state: 'running', stage: 0, reason: 'it begins', createdAt: at, changedAt: at },
       });
-      return this.#give(stores.campaigns.get(id), 0);
+      await this.#give(stores, await stores.campaigns.get(id), 0, moves);
+      await this.#judgeIn(stores, id, moves);
     });
     logger.info({ campaign: id, itemId: campaign.itemId, version: campaign.version }, 'a campaign begins');
-    this.#tell(id, touched);
-    this.#judge(id);
-    return stores.campaigns.get(id);
+    return begun;
   }
 
   /** Begins the next stage, whatever has become of the current one. Throws `wrongState` when there is none. */
-  advance(id: string): Campaign {
-    const campaign = this.#running(id);
-    if (campaign.stage + 1 >= campaign.stages.length) {
-      throw new AosError('wrongState', `campaign ${id} is in its last stage`);
-    }
-    this.#next(campaign, 'a person began this stage');
-    this.#judge(id);
-    return this.#parts.stores.campaigns.get(id);
+  advance(id: string): Promise<Campaign> {
+    return this.#change(id, async (stores, moves) => {
+      const campaign = await running(stores, id);
+      if (campaign.stage + 1 >= campaign.stages.length) {
+        throw new AosError('wrongState', `campaign ${id} is in its last stage`);
+      }
+      await this.#next(stores, campaign, 'a person began this stage', moves);
+      await this.#judgeIn(stores, id, moves);
+    });
   }
 
   /** Units that have the version keep it (spec/product.md W8). */
-  halt(id: string, reason: string): Campaign {
-    const { stores } = this.#parts;
-    this.#set(this.#running(id), 'stopped', reason);
-    return stores.campaigns.get(id);
+  halt(id: string, reason: string): Promise<Campaign> {
+    return this.#change(id, async (stores, moves) =>
+      this.#end(stores, await running(stores, id), 'stopped', reason, moves),
+    );
   }
 
   /** Progress of all units that the campaign has reached. */
-  progress(id: string): (UnitProgress & { readonly stage: number })[] {
-    const { itemId, version } = this.#parts.stores.campaigns.get(id);
-    return this.#parts.stores.campaigns
-      .units(id)
-      .map(({ systemId, stage }) => ({ stage, ...progressOf(this.#facts(systemId), itemId, version) }));
-  }
-
-  #judge(id: string): void {
-    const { stores } = this.#parts;
-    // Each round ends, stops or begins one of finitely many stages.
-    for (let campaign = stores.campaigns.get(id); campaign.state === 'running'; campaign = stores.campaigns.get(id)) {
-      const { itemId, version, stage } = campaign;
-      const units = this.#stageUnits(campaign).map((unit) => progressOf(this.#facts(unit), itemId, version));
-      const verdict = judgeCampaign(campaign, units);
-      if (verdict.do === 'wait') {
-        if (verdict.because !== campaign.reason) {
-          stores.campaigns.set(id, { state: 'running', stage, reason: verdict.because }, this.#parts.now());
-        }
-        return;
-      }
-      if (verdict.do === 'advance') this.#next(campaign, verdict.because);
-      else this.#set(campaign, verdict.do === 'stop' ? 'stopped' : 'completed', verdict.because);
+  async progress(stores: Stores, id: string): Promise<(UnitProgress & { readonly stage: number })[]> {
+    const { itemId, version } = await stores.campaigns.get(id);
+    const reached: (UnitProgress & { readonly stage: number })[] = [];
+    for (const { systemId, stage } of await stores.campaigns.units(id)) {
+      reached.push({ stage, ...progressOf(await this.#facts(stores, systemId), itemId, version) });
     }
+    return reached;
   }
 
-  #next(campaign: Campaign, reason: string): void {
-    const { stores, now } = this.#parts;
-    const stage = campaign.stage + 1;
-    const touched = stores.campaigns.together(() => {
-      stores.campaigns.set(campaign.id, { state: 'running', stage, reason }, now());
-      return this.#give(campaign, stage);
+  /** Most statuses change nothing: then nothing is written, and no writer is in the way of another. */
+  async #judge(id: string): Promise<void> {
+    const isStill = await this.#parts.database.read(async (stores) => {
+      const campaign = await stores.campaigns.get(id);
+      return campaign.state !== 'running' || isAsBefore(campaign, await this.#verdict(stores, campaign));
     });
-    this.#tell(campaign.id, touched);
+    if (!isStill) await this.#change(id, (stores, moves) => this.#judgeIn(stores, id, moves));
   }
 
-  /** Gives the version to the units of a stage that are to have the item in an older one; answers them. */
-  #give({ id, itemId, version, stages }: Campaign, stage: number): string[] {
-    const { stores, now } = this.#parts;
-    const touched: string[] = [];
-    for (const systemId of stores.unitSets.find(stages[stage]!)?.units ?? []) {
-      const current = wantedOn(stores, systemId).find((wanted) => wanted.itemId === itemId)?.version;
-      if (!takesPart(current, version)) continue;
-      const deployment = stores.deployments.find(systemId, itemId);
-      if (deployment) stores.deployments.put(systemId, { ...deployment, version, formerVersion: deployment.version });
-      else stores.campaigns.release(systemId, itemId, version);
-      stores.campaigns.addUnit(id, {
-        ...{ systemId, stage, formerVersion: current ?? null, givenAt: now().toISOString() },
-      });
-      touched.push(systemId);
-    }
-    return touched;
-  }
-
-  #tell(id: string, units: readonly string[]): void {
-    const { events, desiredChanged, stores } = this.#parts;
-    const { itemId, version } = stores.campaigns.get(id);
-    for (const systemId of units) {
+  /** Changes a campaign in one transaction; then tells of what has become of it. */
+  async #change(id: string, change: (stores: Stores, moves: Moves) => Promise<void>): Promise<Campaign> {
+    const { database, events, desiredChanged, logger } = this.#parts;
+    const { campaign, moves } = await database.write(async (stores) => {
+      const fresh: Moves = { touched: [] };
+      await change(stores, fresh);
+      return { campaign: await stores.campaigns.get(id), moves: fresh };
+    }, 'cloud.campaign');
+    const { itemId, version } = campaign;
+    for (const systemId of moves.touched) {
       events.publish(systemId, 'deployment', { itemId, version, campaign: id });
       desiredChanged(systemId);
     }
+    if (moves.ended) logger.info({ campaign: id, ...moves.ended }, 'a campaign ends');
+    return campaign;
   }
 
-  #set(campaign: Campaign, state: 'stopped' | 'completed', reason: string): void {
-    const { stores, now, logger } = this.#parts;
-    stores.campaigns.set(campaign.id, { state, stage: campaign.stage, reason }, now());
-    logger.info({ campaign: campaign.id, state, reason }, 'a campaign ends');
+  async #judgeIn(stores: Stores, id: string, moves: Moves): Promise<void> {
+    const { campaigns } = stores;
+    // Each round ends, stops or begins one of finitely many stages.
+    for (let campaign = await campaigns.get(id); campaign.state === 'running'; campaign = await campaigns.get(id)) {
+      const verdict = await this.#verdict(stores, campaign);
+      if (isAsBefore(campaign, verdict)) return;
+      if (verdict.do === 'wait') {
+        const { stage } = campaign;
+        await campaigns.set(id, { state: 'running', stage, reason: verdict.because }, this.#parts.now());
+        return;
+      }
+      if (verdict.do === 'advance') await this.#next(stores, campaign, verdict.because, moves);
+      else await this.#end(stores, campaign, verdict.do === 'stop' ? 'stopped' : 'completed', verdict.because, moves);
+    }
   }
 
-  #running(id: string): Campaign {
-    const campaign = this.#parts.stores.campaigns.get(id);
-    if (campaign.state === 'running') return campaign;
-    throw new AosError('wrongState', `campaign ${id} is ${campaign.state}: ${campaign.reason}`);
+  async #verdict(stores: Stores, campaign: Campaign): Promise<Verdict> {
+    const { itemId, version } = campaign;
+    const units: UnitProgress[] = [];
+    for (const systemId of await stageUnits(stores, campaign)) {
+      units.push(progressOf(await this.#facts(stores, systemId), itemId, version));
+    }
+    return judgeCampaign(campaign, units);
   }
 
-  #stageUnits({ id, stage }: Campaign): string[] {
-    return this.#parts.stores.campaigns
-      .units(id)
-      .filter((unit) => unit.stage === stage)
-      .map(({ systemId }) => systemId);
+  async #next(stores: Stores, campaign: Campaign, reason: string, moves: Moves): Promise<void> {
+    const stage = campaign.stage + 1;
+    await stores.campaigns.set(campaign.id, { state: 'running', stage, reason }, this.#parts.now());
+    await this.#give(stores, campaign, stage, moves);
   }
 
-  #facts(systemId: string) {
-    const { stores, isOnline } = this.#parts;
-    return { systemId, online: isOnline(systemId), picture: stores.units.picture(systemId) };
+  /** Gives the version to the units of a stage that are to have the item in an older one. */
+  async #give(stores: Stores, { id, itemId, version, stages }: Campaign, stage: number, moves: Moves): Promise<void> {
+    const givenAt = this.#parts.now().toISOString();
+    for (const systemId of (await stores.unitSets.find(stages[stage]!))?.units ?? []) {
+      const current = (await wantedOn(stores, systemId)).find((wanted) => wanted.itemId === itemId)?.version;
+      if (!takesPart(current, version)) continue;
+      const deployment = await stores.deployments.find(systemId, itemId);
+      if (deployment) {
+        await stores.deployments.put(systemId, { ...deployment, version, formerVersion: deployment.version });
+      } else await stores.campaigns.release(systemId, itemId, version);
+      await stores.campaigns.addUnit(id, { systemId, stage, formerVersion: current ?? null, givenAt });
+      moves.touched.push(systemId);
+    }
   }
+
+  async #end(
+    stores: Stores,
+    { id, stage }: Campaign,
+    state: 'stopped' | 'completed',
+    reason: string,
+    moves: Moves,
+  ): Promise<void> {
+    await stores.campaigns.set(id, { state, stage, reason }, this.#parts.now());
+    moves.ended = { state, reason };
+  }
+
+  async #facts(stores: Stores, systemId: string) {
+    return { systemId, online: this.#parts.isOnline(systemId), picture: await stores.units.picture(systemId) };
+  }
+}
+
+const isAsBefore = ({ reason }: Campaign, verdict: Verdict): boolean =>
+  verdict.do === 'wait' && verdict.because === reason;
+
+/** Throws `wrongState` for a campaign that has ended. */
+async function running({ campaigns }: Stores, id: string): Promise<Campaign> {
+  const campaign = await campaigns.get(id);
+  if (campaign.state === 'running') return campaign;
+  throw new AosError('wrongState', `campaign ${id} is ${campaign.state}: ${campaign.reason}`);
+}
+
+async function stageUnits({ campaigns }: Pick<Stores, 'campaigns'>, { id, stage }: Campaign): Promise<string[]> {
+  const reached = await campaigns.units(id);
+  return reached.filter((unit) => unit.stage === stage).map(({ systemId }) => systemId);
 }

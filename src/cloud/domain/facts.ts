@@ -1,23 +1,23 @@
 /** Reads what the plans of a unit are made from. */
 import { compareVersions } from '../../core/index.ts';
-import type { Stores } from '../store/open-stores.ts';
+import type { Stores } from '../store/stores.ts';
 import type { WantedConfig } from '../store/target-configs.ts';
-import { planWanted, type Wanted } from './wanted.ts';
+import { planWanted, type Wanted, type WantedFacts } from './wanted.ts';
 
 /** What should run on a unit. */
-export function wantedOn(stores: Stores, systemId: string): Wanted[] {
+export async function wantedOn(stores: Stores, systemId: string): Promise<Wanted[]> {
   const { deployments, subjects, campaigns, unitSets } = stores;
-  const verifies = unitSets.ofUnit(systemId).some(({ verification }) => verification);
-  const assigned = subjects.ofUnit(systemId).map((subject) => ({
-    subject,
-    subscriptions: subjects.subscriptions(subject.id),
-  }));
+  const verifies = (await unitSets.ofUnit(systemId)).some(({ verification }) => verification);
+  const assigned: WantedFacts['subjects'][number][] = [];
+  for (const subject of await subjects.ofUnit(systemId)) {
+    assigned.push({ subject, subscriptions: await subjects.subscriptions(subject.id) });
+  }
   return planWanted({
-    deployments: deployments.list(systemId),
+    deployments: await deployments.list(systemId),
     subjects: assigned,
-    releases: campaigns.releases(systemId),
+    releases: await campaigns.releases(systemId),
     newest: verifies
-      ? newestVersions(
+      ? await newestVersions(
           stores,
           assigned.flatMap(({ subscriptions }) => subscriptions),
         )
@@ -26,16 +26,16 @@ export function wantedOn(stores: Stores, systemId: string): Wanted[] {
 }
 
 /** The configuration that a unit should have: its own, else that of a unit set, else that of its model; and whose it is. */
-export function wantedConfig(
+export async function wantedConfig(
   stores: Stores,
   systemId: string,
-): { readonly config: WantedConfig; readonly from: string } | undefined {
-  const own = stores.units.wishes(systemId).unitConfig;
+): Promise<{ readonly config: WantedConfig; readonly from: string } | undefined> {
+  const own = (await stores.units.wishes(systemId)).unitConfig;
   if (own) return { config: own, from: 'this unit' };
-  const targets = stores.targetConfigs.list();
-  const unit = stores.units.find(systemId);
+  const targets = await stores.targetConfigs.list();
+  const unit = await stores.units.find(systemId);
   const names = [
-    ...stores.unitSets.ofUnit(systemId).map(({ name }) => `set:${name}`),
+    ...(await stores.unitSets.ofUnit(systemId)).map(({ name }) => `set:${name}`),
     ...(unit ? [`model:${unit.modelName}`] : []),
   ];
   for (const name of names) {
@@ -45,11 +45,13 @@ export function wantedConfig(
   return undefined;
 }
 
-function newestVersions(stores: Stores, subscribed: readonly { readonly itemId: string }[]): Map<string, string> {
+async function newestVersions(
+  stores: Stores,
+  subscribed: readonly { readonly itemId: string }[],
+): Promise<Map<string, string>> {
   const newest = new Map<string, string>();
   for (const { itemId } of subscribed) {
-    const versions = stores.items
-      .versions(itemId)
+    const versions = (await stores.items.versions(itemId))
       .filter(({ verification }) => verification !== 'rejected')
       .map(({ version }) => version)
       .sort(compareVersions);

@@ -6,7 +6,6 @@ import type { TLSSocket } from 'node:tls';
 import { AosError } from '../../core/index.ts';
 import type { Authority } from '../pki/authority.ts';
 import { fingerprintOf } from '../pki/x509.ts';
-import type { CertificateRow, CertificateStore } from '../store/certificates.ts';
 import { FrugalListener } from './frugal-listener.ts';
 
 const HEADERS_TIMEOUT_MS = 30_000;
@@ -89,11 +88,11 @@ async function listen(server: NetServer, port: number, host: string): Promise<nu
   return (server.address() as AddressInfo).port;
 }
 
-/** The certificate that the client has shown, unless it is unknown, revoked or has expired. */
-export function clientOf(request: IncomingMessage, certificates: CertificateStore): CertificateRow | undefined {
+/** Fingerprint of the certificate that the client has shown, when it is one of this cloud's and has not expired. */
+export function shownCertificate(request: IncomingMessage): string | undefined {
   const socket = request.socket as TLSSocket;
   const shown = socket.authorized ? socket.getPeerX509Certificate() : undefined;
-  return shown && certificates.find(fingerprintOf(shown.raw));
+  return shown && fingerprintOf(shown.raw);
 }
 
 /** Reads a body. Throws `outOfRange` when it is larger than `maxBytes`. */

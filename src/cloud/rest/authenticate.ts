@@ -1,8 +1,8 @@
 /** Who asks: by certificate, by bearer token, or by the cookie of a browser. */
 import type { IncomingMessage } from 'node:http';
 import type { Actor } from '../access/roles.ts';
-import { clientOf } from '../http/server.ts';
-import type { Stores } from '../store/open-stores.ts';
+import { shownCertificate } from '../http/server.ts';
+import type { CloudDatabase } from '../store/cloud-database.ts';
 import { FIRST_USER } from '../store/users.ts';
 
 /** Only ever sent back to this very host, over TLS. */
@@ -11,16 +11,24 @@ export const SESSION_COOKIE = '__Host-aos-session';
 const READING: ReadonlySet<string> = new Set(['GET', 'HEAD']);
 
 /** Undefined for a stranger: a certificate of somebody else, of a unit, or none; a token that has expired. */
-export function actorOf(request: IncomingMessage, stores: Stores, now: Date): Actor | undefined {
+export async function actorOf(
+  request: IncomingMessage,
+  database: CloudDatabase,
+  now: Date,
+): Promise<Actor | undefined> {
   // A browser shows a certificate by itself, too.
   if (!READING.has(request.method ?? '') && isFromForeignPage(request)) return undefined;
-  const client = clientOf(request, stores.certificates);
-  if (client) return client.role === 'operator' ? stores.users.find(client.userName ?? FIRST_USER) : undefined;
+  const fingerprint = shownCertificate(request);
   const bearer = /^Bearer (.+)$/i.exec(request.headers.authorization ?? '')?.[1];
-  if (bearer !== undefined) return stores.users.ofToken(bearer, 'bearer', now);
-  const session = cookieOf(request, SESSION_COOKIE);
-  if (session === undefined || !(READING.has(request.method ?? '') || isFromOwnPage(request))) return undefined;
-  return stores.users.ofToken(session, 'session', now);
+  const cookie = cookieOf(request, SESSION_COOKIE);
+  const session = READING.has(request.method ?? '') || isFromOwnPage(request) ? cookie : undefined;
+  if (fingerprint === undefined && bearer === undefined && session === undefined) return undefined;
+  return database.read(async ({ certificates, users }) => {
+    const client = fingerprint === undefined ? undefined : await certificates.find(fingerprint);
+    if (client) return client.role === 'operator' ? users.find(client.userName ?? FIRST_USER) : undefined;
+    if (bearer !== undefined) return users.ofToken(bearer, 'bearer', now);
+    return session === undefined ? undefined : users.ofToken(session, 'session', now);
+  });
 }
 
 export function cookieOf({ headers }: IncomingMessage, name: string): string | undefined {

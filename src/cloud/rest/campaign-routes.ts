@@ -3,6 +3,8 @@ import * as z from 'zod';
 import { AosError } from '../../core/index.ts';
 import { seesFleet } from '../access/roles.ts';
 import type { Campaign } from '../store/campaigns.ts';
+import type { Stores } from '../store/stores.ts';
+import type { UnitSet } from '../store/unit-sets.ts';
 import { deployableItem } from './deployable-item.ts';
 import type { RestParts } from './parts.ts';
 import type { Call, Router } from './router.ts';
@@ -18,23 +20,30 @@ const CampaignRequest = z.object({
 });
 const StopRequest = z.object({ reason: z.string().max(256).optional() }).prefault({});
 
-export function campaignRoutes(router: Router, { stores, campaigns }: RestParts): void {
-  const view = (campaign: Campaign) => ({ ...campaign, units: campaigns.progress(campaign.id) });
-  const campaignOf = (call: Call): string => {
-    const campaign = stores.campaigns.get(call.param('campaign'));
-    if (seesFleet(call.actor, campaign.fleet)) return campaign.id;
+export function campaignRoutes(router: Router, { database, campaigns }: RestParts): void {
+  const view = async (stores: Stores, campaign: Campaign) => ({
+    ...campaign,
+    units: await campaigns.progress(stores, campaign.id),
+  });
+  const viewNow = (campaign: Campaign) => database.read((stores) => view(stores, campaign));
+  const campaignOf = async (stores: Stores, call: Call): Promise<Campaign> => {
+    const campaign = await stores.campaigns.get(call.param('campaign'));
+    if (seesFleet(call.actor, campaign.fleet)) return campaign;
     throw new AosError('notFound', `there is no campaign "${campaign.id}"`);
   };
+  /** The campaign of a call; nobody else sees another fleet's, and that never changes. */
+  const idOf = async (call: Call): Promise<string> => (await database.read((stores) => campaignOf(stores, call))).id;
 
-  router.on('GET', '/api/campaigns', (call) => {
+  router.on('GET', '/api/campaigns', async (call) => {
     const wanted = call.query('state');
-    const seen = stores.campaigns.list().filter(({ fleet }) => seesFleet(call.actor, fleet));
+    const all = await database.read((stores) => stores.campaigns.list());
+    const seen = all.filter(({ fleet }) => seesFleet(call.actor, fleet));
     return { status: 200, value: seen.filter(({ state }) => wanted === undefined || state === wanted) };
   });
 
-  router.on('GET', '/api/campaigns/:campaign', (call) => ({
+  router.on('GET', '/api/campaigns/:campaign', async (call) => ({
     status: 200,
-    value: view(stores.campaigns.get(campaignOf(call))),
+    value: await database.read(async (stores) => view(stores, await campaignOf(stores, call))),
   }));
 
   router.on(
@@ -43,28 +52,27 @@ export function campaignRoutes(router: Router, { stores, campaigns }: RestParts)
     async (call) => {
       const value = await call.read(CampaignRequest, 'the campaign');
       const { actor } = call;
-      const sets = value.stages.map((name) => stores.unitSets.get(name));
-      const foreign = sets.find((set) => !seesFleet(actor, set.fleet));
-      if (foreign) throw new AosError('notFound', `there is no unit set "${foreign.name}"`);
-      deployableItem(
-        stores,
-        value.itemId,
-        value.version,
-        sets.every(({ verification }) => verification),
-      );
-      const campaign = campaigns.create({
+      const wanted = {
         ...value,
         fleet: actor.role === 'fleetOwner' ? actor.scope : '',
         createdBy: actor.name,
+      };
+      const campaign = await campaigns.create(wanted, async (stores) => {
+        const sets: UnitSet[] = [];
+        for (const name of value.stages) sets.push(await stores.unitSets.get(name));
+        const foreign = sets.find((set) => !seesFleet(actor, set.fleet));
+        if (foreign) throw new AosError('notFound', `there is no unit set "${foreign.name}"`);
+        const verifies = sets.every(({ verification }) => verification);
+        await deployableItem(stores, value.itemId, value.version, verifies);
       });
-      return { status: 201, value: view(campaign) };
+      return { status: 201, value: await viewNow(campaign) };
     },
     CampaignRequest,
   );
 
-  router.on('POST', '/api/campaigns/:campaign/advance', (call) => ({
+  router.on('POST', '/api/campaigns/:campaign/advance', async (call) => ({
     status: 200,
-    value: view(campaigns.advance(campaignOf(call))),
+    value: await viewNow(await campaigns.advance(await idOf(call))),
   }));
 
   router.on(
@@ -73,7 +81,7 @@ export function campaignRoutes(router: Router, { stores, campaigns }: RestParts)
     async (call) => {
       const value = await call.read(StopRequest, 'the request');
       const reason = value.reason ?? `stopped by ${call.actor.name}`;
-      return { status: 200, value: view(campaigns.halt(campaignOf(call), reason)) };
+      return { status: 200, value: await viewNow(await campaigns.halt(await idOf(call), reason)) };
     },
     StopRequest,
   );

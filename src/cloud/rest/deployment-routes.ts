@@ -2,9 +2,11 @@
 import * as z from 'zod';
 import { AosError } from '../../core/index.ts';
 import type { Deployment } from '../store/deployments.ts';
+import type { Stores } from '../store/stores.ts';
 import { deployableItem } from './deployable-item.ts';
 import type { RestParts } from './parts.ts';
-import type { Call, Router } from './router.ts';
+import type { Router } from './router.ts';
+import { unitOf } from './unit-of.ts';
 
 const DEFAULT_SUBJECT = 'default';
 
@@ -21,30 +23,17 @@ const DeploymentRequest = z.object({
 });
 
 export function deploymentRoutes(router: Router, parts: RestParts): void {
-  const { stores, fleet, events } = parts;
-  const { units, deployments } = stores;
-  const unitOf = (call: Call): string => units.get(call.param('unit')).systemId;
+  const { database, fleet, events } = parts;
 
-  const deployedOn = (systemId: string, itemId: string): Deployment => {
-    const deployment = deployments.find(systemId, itemId);
-    if (!deployment) throw new AosError('notFound', `item "${itemId}" is not deployed on unit ${systemId}`);
-    return deployment;
-  };
-
-  /** Stores a wish and tells the unit of it. */
-  const want = (systemId: string, wanted: Deployment, former: Deployment | undefined): Deployment => {
-    const isOther = former !== undefined && former.version !== wanted.version;
-    const formerVersion = isOther ? former.version : former?.formerVersion;
-    const deployment = { ...wanted, ...(formerVersion !== undefined && { formerVersion }) };
-    deployments.put(systemId, deployment);
-    events.publish(systemId, 'deployment', { itemId: wanted.itemId, version: wanted.version });
+  /** Tells the unit, and those who follow it, of a wish. */
+  const tell = (systemId: string, itemId: string, version: string | null) => {
+    events.publish(systemId, 'deployment', { itemId, version });
     fleet.desiredChanged(systemId);
-    return deployment;
   };
 
-  router.on('GET', '/api/units/:unit/deployments', (call) => ({
+  router.on('GET', '/api/units/:unit/deployments', async (call) => ({
     status: 200,
-    value: deployments.list(unitOf(call)),
+    value: await database.read(async (stores) => stores.deployments.list(await unitOf(stores, call))),
   }));
 
   router.on(
@@ -52,50 +41,78 @@ export function deploymentRoutes(router: Router, parts: RestParts): void {
     '/api/units/:unit/deployments/:item',
     async (call) => {
       const request = await call.read(DeploymentRequest, 'the deployment');
-      const systemId = unitOf(call);
       const itemId = call.param('item');
-      const former = deployments.find(systemId, itemId);
-      const version = request.version ?? deployedOn(systemId, itemId).version;
-      const verifies = stores.unitSets.ofUnit(systemId).some(({ verification }) => verification);
-      const item = deployableItem(stores, itemId, version, verifies);
-      const { defaults } = item;
-      const wanted: Deployment = {
-        ...{ itemId, version },
-        subject: request.subject ?? former?.subject ?? DEFAULT_SUBJECT,
-        numInstances:
-          request.numInstances ??
-          former?.numInstances ??
-          defaults.numInstances ??
-          // A component without a number runs once on each runtime that fits.
-          (item.type === 'service' ? 1 : 0),
-        priority: request.priority ?? former?.priority ?? defaults.priority ?? 0,
-        labels: request.labels ?? former?.labels ?? defaults.labels ?? [],
-      };
-      return { status: 200, value: want(systemId, wanted, former) };
+      const { systemId, deployment } = await database.write(async (stores) => {
+        const id = await unitOf(stores, call);
+        const former = await stores.deployments.find(id, itemId);
+        const version = request.version ?? (await deployedOn(stores, id, itemId)).version;
+        const verifies = (await stores.unitSets.ofUnit(id)).some(({ verification }) => verification);
+        const item = await deployableItem(stores, itemId, version, verifies);
+        const { defaults } = item;
+        const wanted: Deployment = {
+          ...{ itemId, version },
+          subject: request.subject ?? former?.subject ?? DEFAULT_SUBJECT,
+          numInstances:
+            request.numInstances ??
+            former?.numInstances ??
+            defaults.numInstances ??
+            // A component without a number runs once on each runtime that fits.
+            (item.type === 'service' ? 1 : 0),
+          priority: request.priority ?? former?.priority ?? defaults.priority ?? 0,
+          labels: request.labels ?? former?.labels ?? defaults.labels ?? [],
+        };
+        return { systemId: id, deployment: await want(stores, id, wanted, former) };
+      });
+      tell(systemId, itemId, deployment.version);
+      return { status: 200, value: deployment };
     },
     DeploymentRequest,
   );
 
-  router.on('POST', '/api/units/:unit/deployments/:item/rollback', (call) => {
-    const systemId = unitOf(call);
-    const former = deployedOn(systemId, call.param('item'));
-    const { itemId, formerVersion } = former;
-    if (formerVersion === undefined) {
-      throw new AosError(
-        'wrongState',
-        `no version of ${itemId} was deployed on unit ${systemId} before ${former.version}`,
-      );
-    }
-    const { version } = stores.items.get(itemId, formerVersion);
-    return { status: 200, value: want(systemId, { ...former, version }, former) };
+  router.on('POST', '/api/units/:unit/deployments/:item/rollback', async (call) => {
+    const { systemId, deployment } = await database.write(async (stores) => {
+      const id = await unitOf(stores, call);
+      const former = await deployedOn(stores, id, call.param('item'));
+      const { itemId, formerVersion } = former;
+      if (formerVersion === undefined) {
+        throw new AosError('wrongState', `no version of ${itemId} was deployed on unit ${id} before ${former.version}`);
+      }
+      const { version } = await stores.items.get(itemId, formerVersion);
+      return { systemId: id, deployment: await want(stores, id, { ...former, version }, former) };
+    });
+    tell(systemId, deployment.itemId, deployment.version);
+    return { status: 200, value: deployment };
   });
 
-  router.on('DELETE', '/api/units/:unit/deployments/:item', (call) => {
-    const systemId = unitOf(call);
-    const { itemId } = deployedOn(systemId, call.param('item'));
-    deployments.remove(systemId, itemId);
-    events.publish(systemId, 'deployment', { itemId, version: null });
-    fleet.desiredChanged(systemId);
+  router.on('DELETE', '/api/units/:unit/deployments/:item', async (call) => {
+    const { systemId, itemId } = await database.write(async (stores) => {
+      const id = await unitOf(stores, call);
+      const deployment = await deployedOn(stores, id, call.param('item'));
+      await stores.deployments.remove(id, deployment.itemId);
+      return { systemId: id, itemId: deployment.itemId };
+    });
+    tell(systemId, itemId, null);
     return { status: 204 };
   });
+}
+
+/** Throws `notFound`. */
+async function deployedOn({ deployments }: Stores, systemId: string, itemId: string): Promise<Deployment> {
+  const deployment = await deployments.find(systemId, itemId);
+  if (!deployment) throw new AosError('notFound', `item "${itemId}" is not deployed on unit ${systemId}`);
+  return deployment;
+}
+
+/** Stores a wish, with the version before it. */
+async function want(
+  { deployments }: Stores,
+  systemId: string,
+  wanted: Deployment,
+  former: Deployment | undefined,
+): Promise<Deployment> {
+  const isOther = former !== undefined && former.version !== wanted.version;
+  const formerVersion = isOther ? former.version : former?.formerVersion;
+  const deployment = { ...wanted, ...(formerVersion !== undefined && { formerVersion }) };
+  await deployments.put(systemId, deployment);
+  return deployment;
 }

@@ -3,12 +3,14 @@ import * as z from 'zod';
 import { AosError, compareVersions, readDocument } from '../../core/index.ts';
 import { UnitConfig } from '../../protocol/index.ts';
 import { type Actor, fleetOf, seesFleet } from '../access/roles.ts';
-import type { Subject } from '../store/subjects.ts';
+import type { Stores } from '../store/stores.ts';
+import type { Subject, Subscription } from '../store/subjects.ts';
 import type { UnitSet } from '../store/unit-sets.ts';
 import { deployableItem } from './deployable-item.ts';
 import { pageOf } from './paging.ts';
 import type { RestParts } from './parts.ts';
 import type { Call, Router } from './router.ts';
+import { type SubjectView, subjectView } from './subject-view.ts';
 
 const MAX_PRIORITY = 999_999;
 const Name = z.string().min(1).max(64);
@@ -46,11 +48,10 @@ function mustSee<T extends { readonly fleet: string }>(actor: Actor, what: strin
   throw new AosError('notFound', `there is no ${what}`);
 }
 
-function unitSetRoutes(router: Router, { stores, fleet }: RestParts): void {
-  const { unitSets, units } = stores;
-
-  router.on('GET', '/api/unit-sets', (call) => {
-    const seen = unitSets.list().filter((set) => seesFleet(call.actor, set.fleet));
+function unitSetRoutes(router: Router, { database, fleet }: RestParts): void {
+  router.on('GET', '/api/unit-sets', async (call) => {
+    const all = await database.read(({ unitSets }) => unitSets.list());
+    const seen = all.filter((set) => seesFleet(call.actor, set.fleet));
     return { status: 200, value: pageOf(call, seen, ({ name }) => name) };
   });
 
@@ -60,44 +61,43 @@ function unitSetRoutes(router: Router, { stores, fleet }: RestParts): void {
     async (call) => {
       const value = await call.read(UnitSetRequest, 'the unit set');
       const name = readDocument(Name, call.param('set'), { what: 'the name of the set' }).value;
-      const former = unitSets.find(name);
-      if (former) mustSee(call.actor, `unit set "${name}"`, former);
-      for (const systemId of value.units) mustSee(call.actor, `unit "${systemId}"`, units.get(systemId));
       const set: UnitSet = {
         ...{ name, fleet: fleetOf(call.actor, value.fleet), verification: value.verification, units: value.units },
       };
-      unitSets.put(set);
+      const { former, stored } = await database.write(async ({ unitSets, units }) => {
+        const known = await unitSets.find(name);
+        if (known) mustSee(call.actor, `unit set "${name}"`, known);
+        for (const systemId of value.units) mustSee(call.actor, `unit "${systemId}"`, await units.get(systemId));
+        await unitSets.put(set);
+        return { former: known, stored: await unitSets.get(name) };
+      }, 'cloud.unit-set');
       for (const systemId of new Set([...(former?.units ?? []), ...set.units])) fleet.desiredChanged(systemId);
-      return { status: former ? 200 : 201, value: unitSets.get(name) };
+      return { status: former ? 200 : 201, value: stored };
     },
     UnitSetRequest,
   );
 
-  router.on('DELETE', '/api/unit-sets/:set', (call) => {
-    const { name, units: members } = mustSee(
-      ...([call.actor, `unit set "${call.param('set')}"`, unitSets.get(call.param('set'))] as const),
-    );
-    const campaign = stores.campaigns.running().find(({ stages }) => stages.includes(name));
-    if (campaign) throw new AosError('wrongState', `campaign ${campaign.id} goes to "${name}"; stop it first`);
-    unitSets.delete(name);
+  router.on('DELETE', '/api/unit-sets/:set', async (call) => {
+    const members = await database.write(async ({ campaigns, unitSets }) => {
+      const set = await unitSets.get(call.param('set'));
+      const { name, units } = mustSee(call.actor, `unit set "${set.name}"`, set);
+      const campaign = (await campaigns.running()).find(({ stages }) => stages.includes(name));
+      if (campaign) throw new AosError('wrongState', `campaign ${campaign.id} goes to "${name}"; stop it first`);
+      await unitSets.delete(name);
+      return units;
+    });
     for (const systemId of members) fleet.desiredChanged(systemId);
     return { status: 204 };
   });
 }
 
-function subjectOf({ stores }: RestParts, call: Call): Subject {
+async function subjectOf({ subjects }: Stores, call: Call): Promise<Subject> {
   const id = call.param('subject');
-  return mustSee(call.actor, `subject "${id}"`, stores.subjects.get(id));
+  return mustSee(call.actor, `subject "${id}"`, await subjects.get(id));
 }
 
 function subjectRoutes(router: Router, parts: RestParts): void {
-  const { stores, fleet, events } = parts;
-  const { subjects, units } = stores;
-  const view = (subject: Subject) => ({
-    ...subject,
-    units: subjects.units(subject.id),
-    items: subjects.subscriptions(subject.id),
-  });
+  const { database, fleet, events } = parts;
   const changed = (systemIds: readonly string[], subject: string) => {
     for (const systemId of systemIds) {
       events.publish(systemId, 'subjects', { subject });
@@ -105,12 +105,20 @@ function subjectRoutes(router: Router, parts: RestParts): void {
     }
   };
 
-  router.on('GET', '/api/subjects', (call) => {
-    const seen = subjects.list().filter((subject) => seesFleet(call.actor, subject.fleet));
-    return { status: 200, value: pageOf(call, seen, ({ id }) => id).map(view) };
+  router.on('GET', '/api/subjects', async (call) => {
+    const value = await database.read(async (stores) => {
+      const seen = (await stores.subjects.list()).filter((subject) => seesFleet(call.actor, subject.fleet));
+      const views: SubjectView[] = [];
+      for (const subject of pageOf(call, seen, ({ id }) => id)) views.push(await subjectView(stores, subject));
+      return views;
+    });
+    return { status: 200, value };
   });
 
-  router.on('GET', '/api/subjects/:subject', (call) => ({ status: 200, value: view(subjectOf(parts, call)) }));
+  router.on('GET', '/api/subjects/:subject', async (call) => ({
+    status: 200,
+    value: await database.read(async (stores) => subjectView(stores, await subjectOf(stores, call))),
+  }));
 
   router.on(
     'PUT',
@@ -118,57 +126,68 @@ function subjectRoutes(router: Router, parts: RestParts): void {
     async (call) => {
       const value = await call.read(SubjectRequest, 'the subject');
       const { value: id } = readDocument(Name, call.param('subject'), { what: 'the id of the subject' });
-      const former = subjects.find(id);
-      if (former) mustSee(call.actor, `subject "${id}"`, former);
-      if (former && value.type !== undefined && value.type !== former.type) {
-        throw new AosError('wrongState', `subject "${id}" is a ${former.type}; make a new one`);
-      }
-      subjects.put({
-        id,
-        type: former?.type ?? value.type ?? 'group',
-        title: value.title ?? former?.title ?? id,
-        fleet: former?.fleet ?? fleetOf(call.actor, value.fleet),
-        priority: value.priority ?? former?.priority ?? 0,
-        reported: value.reported ?? former?.reported ?? false,
+      const { isNew, view } = await database.write(async (stores) => {
+        const former = await stores.subjects.find(id);
+        if (former) mustSee(call.actor, `subject "${id}"`, former);
+        if (former && value.type !== undefined && value.type !== former.type) {
+          throw new AosError('wrongState', `subject "${id}" is a ${former.type}; make a new one`);
+        }
+        const subject: Subject = {
+          id,
+          type: former?.type ?? value.type ?? 'group',
+          title: value.title ?? former?.title ?? id,
+          fleet: former?.fleet ?? fleetOf(call.actor, value.fleet),
+          priority: value.priority ?? former?.priority ?? 0,
+          reported: value.reported ?? former?.reported ?? false,
+        };
+        await stores.subjects.put(subject);
+        return { isNew: !former, view: await subjectView(stores, subject) };
       });
-      changed(subjects.units(id), id);
-      return { status: former ? 200 : 201, value: view(subjects.get(id)) };
+      changed(view.units, id);
+      return { status: isNew ? 201 : 200, value: view };
     },
     SubjectRequest,
   );
 
-  router.on('DELETE', '/api/subjects/:subject', (call) => {
-    const { id } = subjectOf(parts, call);
-    const members = subjects.units(id);
-    subjects.delete(id);
-    changed(members, id);
+  router.on('DELETE', '/api/subjects/:subject', async (call) => {
+    const { id, units } = await database.write(async (stores) => {
+      const view = await subjectView(stores, await subjectOf(stores, call));
+      await stores.subjects.delete(view.id);
+      return view;
+    });
+    changed(units, id);
     return { status: 204 };
   });
 
-  router.on('PUT', '/api/subjects/:subject/units/:unit', (call) => {
-    const subject = subjectOf(parts, call);
-    const { systemId } = units.get(call.param('unit'));
-    const left = subjects.assign(subject, systemId);
-    changed([...left, systemId], subject.id);
-    return { status: 200, value: view(subject) };
+  router.on('PUT', '/api/subjects/:subject/units/:unit', async (call) => {
+    const { touched, view } = await database.write(async (stores) => {
+      const subject = await subjectOf(stores, call);
+      const { systemId } = await stores.units.get(call.param('unit'));
+      const left = await stores.subjects.assign(subject, systemId);
+      return { touched: [...left, systemId], view: await subjectView(stores, subject) };
+    }, 'cloud.subject-unit');
+    changed(touched, view.id);
+    return { status: 200, value: view };
   });
 
-  router.on('DELETE', '/api/subjects/:subject/units/:unit', (call) => {
-    const subject = subjectOf(parts, call);
-    const { systemId } = units.get(call.param('unit'));
-    if (!subjects.withdraw(subject.id, systemId)) {
-      throw new AosError('notFound', `subject "${subject.id}" is not assigned to unit ${systemId}`);
-    }
-    changed([systemId], subject.id);
+  router.on('DELETE', '/api/subjects/:subject/units/:unit', async (call) => {
+    const { id, systemId } = await database.write(async (stores) => {
+      const subject = await subjectOf(stores, call);
+      const unit = await stores.units.get(call.param('unit'));
+      if (!(await stores.subjects.withdraw(subject.id, unit.systemId))) {
+        throw new AosError('notFound', `subject "${subject.id}" is not assigned to unit ${unit.systemId}`);
+      }
+      return { id: subject.id, systemId: unit.systemId };
+    });
+    changed([systemId], id);
     return { status: 204 };
   });
 }
 
 function subscriptionRoutes(router: Router, parts: RestParts): void {
-  const { stores, fleet, events } = parts;
-  const { subjects, items } = stores;
-  const changed = (subjectId: string, itemId: string, version: string | null) => {
-    for (const systemId of subjects.units(subjectId)) {
+  const { database, fleet, events } = parts;
+  const changed = (units: readonly string[], subjectId: string, itemId: string, version: string | null) => {
+    for (const systemId of units) {
       events.publish(systemId, 'deployment', { itemId, version, subject: subjectId });
       fleet.desiredChanged(systemId);
     }
@@ -179,58 +198,64 @@ function subscriptionRoutes(router: Router, parts: RestParts): void {
     '/api/subjects/:subject/items/:item',
     async (call) => {
       const value = await call.read(SubscriptionRequest, 'the subscription');
-      const subject = subjectOf(parts, call);
       const itemId = call.param('item');
-      const former = subjects.subscriptions(subject.id).find((entry) => entry.itemId === itemId);
-      const newest = items
-        .versions(itemId)
-        .filter(({ verification }) => verification === 'valid')
-        .map(({ version }) => version)
-        .sort(compareVersions)
-        .at(-1);
-      const version = value.version ?? former?.version ?? newest;
-      if (version === undefined) throw new AosError('notFound', `no valid version of "${itemId}" was published`);
-      const item = deployableItem(stores, itemId, version, false);
-      const priority = value.priority ?? former?.priority ?? item.defaults.priority;
-      const subscription = {
-        ...{ itemId, version },
-        numInstances:
-          value.numInstances ?? former?.numInstances ?? item.defaults.numInstances ?? (item.type === 'service' ? 1 : 0),
-        ...(priority !== undefined && { priority }),
-        labels: value.labels ?? former?.labels ?? item.defaults.labels ?? [],
-      };
-      subjects.subscribe(subject.id, subscription);
-      changed(subject.id, itemId, version);
-      return { status: former ? 200 : 201, value: subscription };
+      const { isNew, subscription, view } = await database.write(async (stores) => {
+        const subject = await subjectOf(stores, call);
+        const former = (await stores.subjects.subscriptions(subject.id)).find((entry) => entry.itemId === itemId);
+        const newest = (await stores.items.versions(itemId))
+          .filter(({ verification }) => verification === 'valid')
+          .map(({ version }) => version)
+          .sort(compareVersions)
+          .at(-1);
+        const version = value.version ?? former?.version ?? newest;
+        if (version === undefined) throw new AosError('notFound', `no valid version of "${itemId}" was published`);
+        const item = await deployableItem(stores, itemId, version, false);
+        const priority = value.priority ?? former?.priority ?? item.defaults.priority;
+        const wanted: Subscription = {
+          ...{ itemId, version },
+          numInstances:
+            value.numInstances ??
+            former?.numInstances ??
+            item.defaults.numInstances ??
+            (item.type === 'service' ? 1 : 0),
+          ...(priority !== undefined && { priority }),
+          labels: value.labels ?? former?.labels ?? item.defaults.labels ?? [],
+        };
+        await stores.subjects.subscribe(subject.id, wanted);
+        return { isNew: !former, subscription: wanted, view: await subjectView(stores, subject) };
+      }, 'cloud.subscription');
+      changed(view.units, view.id, itemId, subscription.version);
+      return { status: isNew ? 201 : 200, value: subscription };
     },
     SubscriptionRequest,
   );
 
-  router.on('DELETE', '/api/subjects/:subject/items/:item', (call) => {
-    const { id } = subjectOf(parts, call);
+  router.on('DELETE', '/api/subjects/:subject/items/:item', async (call) => {
     const itemId = call.param('item');
-    if (!subjects.unsubscribe(id, itemId)) {
-      throw new AosError('notFound', `subject "${id}" has not subscribed to "${itemId}"`);
-    }
-    changed(id, itemId, null);
+    const { id, units } = await database.write(async (stores) => {
+      const subject = await subjectOf(stores, call);
+      if (!(await stores.subjects.unsubscribe(subject.id, itemId))) {
+        throw new AosError('notFound', `subject "${subject.id}" has not subscribed to "${itemId}"`);
+      }
+      return subjectView(stores, subject);
+    });
+    changed(units, id, itemId, null);
     return { status: 204 };
   });
 }
 
-function targetConfigRoutes(router: Router, { stores, fleet }: RestParts): void {
-  const { targetConfigs, unitSets, units } = stores;
-  const tell = (target: string) => {
-    const name = target.slice(target.indexOf(':') + 1);
-    const members = target.startsWith('set:')
-      ? (unitSets.find(name)?.units ?? [])
-      : units
-          .list()
-          .filter(({ modelName }) => modelName === name)
-          .map(({ systemId }) => systemId);
-    for (const systemId of members) fleet.desiredChanged(systemId);
-  };
+/** The units that a target stands for. */
+async function membersOf({ unitSets, units }: Stores, target: string): Promise<readonly string[]> {
+  const name = target.slice(target.indexOf(':') + 1);
+  if (target.startsWith('set:')) return (await unitSets.find(name))?.units ?? [];
+  return (await units.list()).filter(({ modelName }) => modelName === name).map(({ systemId }) => systemId);
+}
 
-  router.on('GET', '/api/unit-configs', () => ({ status: 200, value: targetConfigs.list() }));
+function targetConfigRoutes(router: Router, { database, fleet }: RestParts): void {
+  router.on('GET', '/api/unit-configs', async () => ({
+    status: 200,
+    value: await database.read(({ targetConfigs }) => targetConfigs.list()),
+  }));
 
   router.on(
     'PUT',
@@ -241,21 +266,32 @@ function targetConfigRoutes(router: Router, { stores, fleet }: RestParts): void 
         throw new AosError('invalidArgument', `target "${target}": expected model:<name> or set:<unit set>`);
       }
       const config = await call.read(UnitConfig, 'the unit configuration');
-      const former = targetConfigs.find(target)?.version;
-      if (former !== undefined && compareVersions(config.version, former) <= 0) {
-        throw new AosError('wrongState', `version ${config.version} is not higher than ${former}, which is wanted now`);
-      }
-      targetConfigs.put(target, config);
-      tell(target);
+      const members = await database.write(async (stores) => {
+        const former = (await stores.targetConfigs.find(target))?.version;
+        if (former !== undefined && compareVersions(config.version, former) <= 0) {
+          throw new AosError(
+            'wrongState',
+            `version ${config.version} is not higher than ${former}, which is wanted now`,
+          );
+        }
+        await stores.targetConfigs.put(target, config);
+        return membersOf(stores, target);
+      });
+      for (const systemId of members) fleet.desiredChanged(systemId);
       return { status: 200, value: { target, config } };
     },
     UnitConfig,
   );
 
-  router.on('DELETE', '/api/unit-configs/:target', (call) => {
+  router.on('DELETE', '/api/unit-configs/:target', async (call) => {
     const target = call.param('target');
-    if (!targetConfigs.delete(target)) throw new AosError('notFound', `there is no unit configuration for ${target}`);
-    tell(target);
+    const members = await database.write(async (stores) => {
+      if (!(await stores.targetConfigs.delete(target))) {
+        throw new AosError('notFound', `there is no unit configuration for ${target}`);
+      }
+      return membersOf(stores, target);
+    });
+    for (const systemId of members) fleet.desiredChanged(systemId);
     return { status: 204 };
   });
 }

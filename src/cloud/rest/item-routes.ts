@@ -5,7 +5,9 @@ import { parseImageConfig, parseImageIndex, parseImageManifest, parseItemConfig 
 import { type Actor, seesItemsOf } from '../access/roles.ts';
 import type { BlobVault } from '../blobs/blob-vault.ts';
 import { wantedOn } from '../domain/facts.ts';
+import type { CloudDatabase } from '../store/cloud-database.ts';
 import type { PublishedItem } from '../store/items.ts';
+import type { Stores } from '../store/stores.ts';
 import { pageOf } from './paging.ts';
 import type { RestParts } from './parts.ts';
 import type { Router } from './router.ts';
@@ -41,20 +43,21 @@ function mustOwn({ name, role, scope }: Actor, owner: string): void {
 const MAX_DOCUMENT_BYTES = 1024 * 1024;
 
 export function itemRoutes(router: Router, parts: RestParts): void {
-  const { stores, vault, fleet, defaultOwner, requireVerification, now } = parts;
+  const { database, vault, fleet, defaultOwner, requireVerification, now } = parts;
 
   const seen = (actor: Actor, items: PublishedItem[]) => items.filter(({ owner }) => seesItemsOf(actor, owner));
 
-  router.on('GET', '/api/items', (call) => {
+  router.on('GET', '/api/items', async (call) => {
     const part = call.query('q');
-    const found = seen(call.actor, stores.items.list()).filter(({ id }) => part === undefined || id.includes(part));
+    const all = await database.read(({ items }) => items.list());
+    const found = seen(call.actor, all).filter(({ id }) => part === undefined || id.includes(part));
     return { status: 200, value: pageOf(call, found, ({ id, version }) => `${id} ${version}`) };
   });
 
-  router.on('GET', '/api/items/:id', (call) => ({
-    status: 200,
-    value: seen(call.actor, stores.items.versions(call.param('id'))),
-  }));
+  router.on('GET', '/api/items/:id', async (call) => {
+    const versions = await database.read(({ items }) => items.versions(call.param('id')));
+    return { status: 200, value: seen(call.actor, versions) };
+  });
 
   router.on(
     'PUT',
@@ -79,24 +82,33 @@ export function itemRoutes(router: Router, parts: RestParts): void {
         publishedAt: now().toISOString(),
         defaults: request.defaults,
       };
-      const added = stores.items.add(item, await collectBlobs(vault, stores.items, item.indexDigest, request.type));
-      return { status: added ? 201 : 200, value: stores.items.get(id, version) };
+      const blobs = await collectBlobs(vault, database, item.indexDigest, request.type);
+      const { added, published } = await database.write(async ({ items }) => {
+        // One that no item needed may have been removed with another item meanwhile.
+        await mustHave(items, 'blob', blobs);
+        const isNew = await items.add(item, blobs);
+        return { added: isNew, published: await items.get(id, version) };
+      }, 'cloud.item');
+      return { status: added ? 201 : 200, value: published };
     },
     PublishRequest,
   );
 
   router.on('DELETE', '/api/items/:id/:version', async (call) => {
-    const { id, version, owner } = stores.items.get(call.param('id'), call.param('version'));
-    mustOwn(call.actor, owner);
-    const users = [
-      ...stores.deployments.unitsOf(id, version),
-      ...stores.subjects.subscribersOf(id, version).map((subject) => `subject ${subject}`),
-      ...stores.campaigns.usersOf(id, version),
-    ];
-    if (users.length > 0) {
-      throw new AosError('wrongState', `${id} ${version} is deployed on ${users.join(', ')}; remove it there first`);
-    }
-    await vault.remove(stores.items.remove(id, version));
+    const files = await database.write(async ({ items, deployments, subjects, campaigns }) => {
+      const { id, version, owner } = await items.get(call.param('id'), call.param('version'));
+      mustOwn(call.actor, owner);
+      const users = [
+        ...(await deployments.unitsOf(id, version)),
+        ...(await subjects.subscribersOf(id, version)).map((subject) => `subject ${subject}`),
+        ...(await campaigns.usersOf(id, version)),
+      ];
+      if (users.length > 0) {
+        throw new AosError('wrongState', `${id} ${version} is deployed on ${users.join(', ')}; remove it there first`);
+      }
+      return items.remove(id, version);
+    }, 'cloud.item-removal');
+    await vault.remove(files);
     return { status: 204 };
   });
 
@@ -105,26 +117,32 @@ export function itemRoutes(router: Router, parts: RestParts): void {
     '/api/items/:id/:version/verification',
     async (call) => {
       const value = await call.read(VerificationRequest, 'the verification');
-      const { id, version } = stores.items.get(call.param('id'), call.param('version'));
-      stores.items.setVerification(id, version, value.state, value.reason);
+      const { judged, users } = await database.write(async (stores) => {
+        const { id, version } = await stores.items.get(call.param('id'), call.param('version'));
+        await stores.items.setVerification(id, version, value.state, value.reason);
+        const wanting: string[] = [];
+        for (const { systemId } of await stores.units.list()) {
+          if ((await wantedOn(stores, systemId)).some(({ itemId }) => itemId === id)) wanting.push(systemId);
+        }
+        return { judged: await stores.items.get(id, version), users: wanting };
+      });
       // Units that verify may have it, or must not have it any more.
-      for (const { systemId } of stores.units.list()) {
-        if (wantedOn(stores, systemId).some(({ itemId }) => itemId === id)) fleet.desiredChanged(systemId);
-      }
-      return { status: 200, value: stores.items.get(id, version) };
+      for (const systemId of users) fleet.desiredChanged(systemId);
+      return { status: 200, value: judged };
     },
     VerificationRequest,
   );
 
-  router.on('HEAD', '/api/blobs/:digest', (call) => {
+  router.on('HEAD', '/api/blobs/:digest', async (call) => {
     const { hex } = parseDigest(call.param('digest'));
-    return { status: stores.items.blob(`sha256:${hex}`) ? 200 : 404 };
+    const blob = await database.read(({ items }) => items.blob(`sha256:${hex}`));
+    return { status: blob ? 200 : 404 };
   });
 
   router.on('PUT', '/api/blobs/:digest', async (call) => {
     const { hex } = parseDigest(call.param('digest'));
     const digest = `sha256:${hex}`;
-    if (stores.items.blob(digest)) {
+    if (await database.read(({ items }) => items.blob(digest))) {
       call.request.resume();
       return { status: 200, value: { digest } };
     }
@@ -139,7 +157,7 @@ export function itemRoutes(router: Router, parts: RestParts): void {
  */
 async function collectBlobs(
   vault: BlobVault,
-  items: RestParts['stores']['items'],
+  database: CloudDatabase,
   indexDigest: Digest,
   type: 'service' | 'component',
 ): Promise<Digest[]> {
@@ -159,12 +177,16 @@ async function collectBlobs(
         `manifest ${digest} has ${manifest.layers.length} layers, its image configuration ${image.rootfs.diff_ids.length} diff_ids`,
       );
     }
-    const missing = manifest.layers.find((layer) => !items.blob(layer.digest));
-    if (missing) throw new AosError('invalidArgument', `layer ${missing.digest} was not uploaded`);
-    digests.push(
-      ...[digest, manifest.config.digest, manifest.aosItemConfig.digest],
-      ...manifest.layers.map((layer) => layer.digest),
-    );
+    const layers = manifest.layers.map((layer) => layer.digest);
+    await database.read(({ items }) => mustHave(items, 'layer', layers));
+    digests.push(...[digest, manifest.config.digest, manifest.aosItemConfig.digest], ...layers);
   }
   return digests;
+}
+
+/** Throws `invalidArgument` when one of the blobs is not there. */
+async function mustHave(items: Stores['items'], what: string, digests: readonly Digest[]): Promise<void> {
+  for (const digest of digests) {
+    if (!(await items.blob(digest))) throw new AosError('invalidArgument', `${what} ${digest} was not uploaded`);
+  }
 }

@@ -1,7 +1,8 @@
 /** A log that a unit has sent, put together from its parts (spec/cloud-protocol.md 8.10). */
 import { gunzipSync } from 'node:zlib';
 import { asAosError } from '../../core/index.ts';
-import type { LogPart } from '../store/log-parts.ts';
+import type { LogPart, LogRequestRow } from '../store/log-parts.ts';
+import type { Stores } from '../store/stores.ts';
 
 /** A part is 256 KiB of text; whatever unpacks to more is no log. */
 const MAX_PART_BYTES = 4 * 1024 * 1024;
@@ -13,6 +14,20 @@ export interface NodeLog {
   /** Whether all parts are there. */
   readonly complete: boolean;
   readonly text: string;
+}
+
+/** A log that was asked for, and what has come of it. */
+export interface AskedLog extends LogRequestRow {
+  readonly nodes: readonly NodeLog[];
+}
+
+/** All logs of a unit that were asked for, the newest first. */
+export async function logsOf({ logs }: Stores, systemId: string): Promise<AskedLog[]> {
+  const asked: AskedLog[] = [];
+  for (const request of await logs.requests(systemId)) {
+    asked.push({ ...request, nodes: readLog(await logs.parts(systemId, request.correlationId)) });
+  }
+  return asked;
 }
 
 /** One log per node that has answered. */

@@ -5,9 +5,10 @@ import { AosError, compareVersions, readDocument } from '../../core/index.ts';
 import { MAX_STATE_BYTES, OverrideEnvVars, RequestLog, UnitConfig } from '../../protocol/index.ts';
 import { wantedConfig } from '../domain/facts.ts';
 import { stateChecksum } from '../store/instance-states.ts';
-import { readLog } from './log-view.ts';
+import { logsOf, readLog } from './log-view.ts';
 import type { RestParts } from './parts.ts';
 import type { Call, Router } from './router.ts';
+import { unitOf as unitIn } from './unit-of.ts';
 
 const NodeStateRequest = z.object({
   state: z.enum(['provisioned', 'paused'], 'expected "provisioned" or "paused"'),
@@ -38,12 +39,11 @@ function newPassword(): string {
 }
 
 export function operationRoutes(router: Router, parts: RestParts): void {
-  const { stores, fleet, nodes, now } = parts;
-  const { units } = stores;
-  const unitOf = (call: Call): string => units.get(call.param('unit')).systemId;
+  const { database, fleet, nodes, now } = parts;
+  const unitOf = (call: Call): Promise<string> => database.read((stores) => unitIn(stores, call));
 
-  router.on('GET', '/api/units/:unit/unit-config', (call) => {
-    const wanted = wantedConfig(stores, unitOf(call));
+  router.on('GET', '/api/units/:unit/unit-config', async (call) => {
+    const wanted = await database.read(async (stores) => wantedConfig(stores, await unitIn(stores, call)));
     if (!wanted) throw new AosError('notFound', 'no unit configuration was given');
     return { status: 200, value: wanted.config };
   });
@@ -53,16 +53,19 @@ export function operationRoutes(router: Router, parts: RestParts): void {
     '/api/units/:unit/unit-config',
     async (call) => {
       const unitConfig = await call.read(UnitConfig, 'the unit configuration');
-      const systemId = unitOf(call);
-      const wishes = units.wishes(systemId);
-      const former = wishes.unitConfig?.version;
-      if (former !== undefined && compareVersions(unitConfig.version, former) <= 0) {
-        throw new AosError(
-          'wrongState',
-          `version ${unitConfig.version} is not higher than ${former}, which is wanted now`,
-        );
-      }
-      units.setWishes(systemId, { ...wishes, unitConfig });
+      const systemId = await database.write(async (stores) => {
+        const id = await unitIn(stores, call);
+        const wishes = await stores.units.wishes(id);
+        const former = wishes.unitConfig?.version;
+        if (former !== undefined && compareVersions(unitConfig.version, former) <= 0) {
+          throw new AosError(
+            'wrongState',
+            `version ${unitConfig.version} is not higher than ${former}, which is wanted now`,
+          );
+        }
+        await stores.units.setWishes(id, { ...wishes, unitConfig });
+        return id;
+      });
       fleet.desiredChanged(systemId);
       return { status: 200, value: unitConfig };
     },
@@ -74,10 +77,13 @@ export function operationRoutes(router: Router, parts: RestParts): void {
     '/api/units/:unit/nodes/:node/state',
     async (call) => {
       const value = await call.read(NodeStateRequest, 'the state of the node');
-      const systemId = unitOf(call);
-      const wishes = units.wishes(systemId);
-      const nodeStates = { ...wishes.nodeStates, [call.param('node')]: value.state };
-      units.setWishes(systemId, { ...wishes, nodeStates });
+      const { systemId, nodeStates } = await database.write(async (stores) => {
+        const id = await unitIn(stores, call);
+        const wishes = await stores.units.wishes(id);
+        const states = { ...wishes.nodeStates, [call.param('node')]: value.state };
+        await stores.units.setWishes(id, { ...wishes, nodeStates: states });
+        return { systemId: id, nodeStates: states };
+      });
       fleet.desiredChanged(systemId);
       return { status: 200, value: nodeStates };
     },
@@ -89,33 +95,35 @@ export function operationRoutes(router: Router, parts: RestParts): void {
     '/api/units/:unit/nodes/:node/provision',
     async (call) => {
       const value = await call.read(PasswordRequest, 'the request');
-      const systemId = unitOf(call);
-      const session = fleet.session(systemId);
-      nodes.start(systemId, call.param('node'), value.password ?? newPassword(), (message) => session.send(message));
+      const systemId = await unitOf(call);
+      const password = value.password ?? newPassword();
+      await fleet.converse(systemId, (send) => nodes.start(systemId, call.param('node'), password, send));
       return { status: 202, value: {} };
     },
     PasswordRequest,
   );
 
-  router.on('POST', '/api/units/:unit/nodes/:node/deprovision', (call) => {
-    const systemId = unitOf(call);
-    const session = fleet.session(systemId);
-    nodes.deprovision(systemId, call.param('node'), (message) => session.send(message));
+  router.on('POST', '/api/units/:unit/nodes/:node/deprovision', async (call) => {
+    const systemId = await unitOf(call);
+    await fleet.converse(systemId, (send) => nodes.deprovision(systemId, call.param('node'), send));
     return { status: 202, value: {} };
   });
 
-  router.on('GET', '/api/units/:unit/env-vars', (call) => ({
-    status: 200,
-    value: { items: units.wishes(unitOf(call)).envVars ?? [] },
-  }));
+  router.on('GET', '/api/units/:unit/env-vars', async (call) => {
+    const wishes = await database.read(async (stores) => stores.units.wishes(await unitIn(stores, call)));
+    return { status: 200, value: { items: wishes.envVars ?? [] } };
+  });
 
   router.on(
     'PUT',
     '/api/units/:unit/env-vars',
     async (call) => {
       const value = await call.read(EnvVarsRequest, 'the environment');
-      const systemId = unitOf(call);
-      units.setWishes(systemId, { ...units.wishes(systemId), envVars: value.items });
+      const systemId = await database.write(async (stores) => {
+        const id = await unitIn(stores, call);
+        await stores.units.setWishes(id, { ...(await stores.units.wishes(id)), envVars: value.items });
+        return id;
+      });
       fleet.envVarsChanged(systemId);
       return { status: 200, value: { items: value.items } };
     },
@@ -128,9 +136,12 @@ export function operationRoutes(router: Router, parts: RestParts): void {
     async (call) => {
       const value = await call.read(LogRequest, 'the request');
       const { logType, from, till, itemId, subjectId, instance } = value;
-      const systemId = unitOf(call);
+      const { systemId, picture } = await database.read(async (stores) => {
+        const id = await unitIn(stores, call);
+        return { systemId: id, picture: await stores.units.picture(id) };
+      });
       // To 9.1 no node means none: all are named (spec/cloud-protocol.md 8.9).
-      const known = (units.picture(systemId).nodes ?? []).map((node) => node.identity.codename);
+      const known = (picture.nodes ?? []).map((node) => node.identity.codename);
       const correlationId = randomUUID();
       const message = {
         ...{ messageType: 'requestLog', correlationId, logType },
@@ -143,31 +154,32 @@ export function operationRoutes(router: Router, parts: RestParts): void {
           ...(instance !== undefined && { instance }),
         },
       };
-      fleet.send(systemId, readDocument(RequestLog, message, { what: 'the request' }).value);
-      stores.logs.addRequest(systemId, correlationId, value, now());
+      await fleet.send(systemId, readDocument(RequestLog, message, { what: 'the request' }).value);
+      await database.write(({ logs }) => logs.addRequest(systemId, correlationId, value, now()));
       return { status: 202, value: { correlationId } };
     },
     LogRequest,
   );
 
-  router.on('GET', '/api/units/:unit/logs', (call) => {
-    const systemId = unitOf(call);
-    const value = stores.logs.requests(systemId).map((request) => ({
+  router.on('GET', '/api/units/:unit/logs', async (call) => {
+    const logs = await database.read(async (stores) => logsOf(stores, await unitIn(stores, call)));
+    const value = logs.map(({ nodes, ...request }) => ({
       ...request,
-      nodes: readLog(stores.logs.parts(systemId, request.correlationId)).map(({ text, ...log }) => ({
-        ...log,
-        characters: text.length,
-      })),
+      nodes: nodes.map(({ text, ...log }) => ({ ...log, characters: text.length })),
     }));
     return { status: 200, value };
   });
 
-  router.on('GET', '/api/units/:unit/logs/:correlation', (call) => ({
-    status: 200,
-    value: readLog(stores.logs.parts(unitOf(call), call.param('correlation'))),
-  }));
+  router.on('GET', '/api/units/:unit/logs/:correlation', async (call) => {
+    const correlationId = call.param('correlation');
+    const log = await database.read(async (stores) => stores.logs.parts(await unitIn(stores, call), correlationId));
+    return { status: 200, value: readLog(log) };
+  });
 
-  router.on('GET', '/api/units/:unit/states', (call) => ({ status: 200, value: stores.states.list(unitOf(call)) }));
+  router.on('GET', '/api/units/:unit/states', async (call) => ({
+    status: 200,
+    value: await database.read(async (stores) => stores.states.list(await unitIn(stores, call))),
+  }));
 
   router.on(
     'PUT',
@@ -178,30 +190,31 @@ export function operationRoutes(router: Router, parts: RestParts): void {
       if (Buffer.byteLength(state) > MAX_STATE_BYTES) {
         throw new AosError('outOfRange', `the state has more than ${MAX_STATE_BYTES} bytes`);
       }
-      const systemId = unitOf(call);
+      const systemId = await unitOf(call);
       const name = {
         itemId: call.param('item'),
         subjectId: call.param('subject'),
         instance: readIndex(call.param('instance')),
       };
-      stores.states.put(systemId, name, state, now());
       const checksum = stateChecksum(state);
       // A unit that is offline asks for it when it sets the instance up.
-      if (fleet.isOnline(systemId)) {
-        fleet.send(systemId, {
+      await fleet.writeAndTell(
+        systemId,
+        () => database.write(({ states }) => states.put(systemId, name, state, now())),
+        () => ({
           messageType: 'updateState',
           ...{ item: { id: name.itemId }, subject: { id: name.subjectId }, instance: name.instance },
           ...{ stateChecksum: checksum, state },
-        });
-      }
+        }),
+      );
       return { status: 200, value: { ...name, checksum } };
     },
     StateRequest,
   );
 
-  router.on('GET', '/api/units/:unit/certificates', (call) => ({
+  router.on('GET', '/api/units/:unit/certificates', async (call) => ({
     status: 200,
-    value: stores.certificates.ofUnit(unitOf(call)),
+    value: await database.read(async (stores) => stores.certificates.ofUnit(await unitIn(stores, call))),
   }));
 
   router.on(
@@ -209,9 +222,8 @@ export function operationRoutes(router: Router, parts: RestParts): void {
     '/api/units/:unit/certificates/renew',
     async (call) => {
       const value = await call.read(RenewRequest, 'the request');
-      const systemId = unitOf(call);
-      const session = fleet.session(systemId);
-      const certificates = nodes.renew(systemId, value.types, (message) => session.send(message));
+      const systemId = await unitOf(call);
+      const certificates = await fleet.converse(systemId, (send) => nodes.renew(systemId, value.types, send));
       return { status: 202, value: { certificates } };
     },
     RenewRequest,

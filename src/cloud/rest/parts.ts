@@ -4,14 +4,14 @@ import type { BlobVault } from '../blobs/blob-vault.ts';
 import type { Campaigns } from '../domain/campaigns.ts';
 import type { RateLimit } from '../http/rate-limiter.ts';
 import type { Authority } from '../pki/authority.ts';
-import type { Stores } from '../store/open-stores.ts';
+import type { CloudDatabase } from '../store/cloud-database.ts';
 import type { UnitEvents } from '../units/events.ts';
 import type { Fleet } from '../units/fleet.ts';
 import type { NodeProvisioning } from '../units/node-provisioning.ts';
 
 export interface RestParts {
   readonly authority: Authority;
-  readonly stores: Stores;
+  readonly database: CloudDatabase;
   readonly vault: BlobVault;
   readonly fleet: Fleet;
   readonly nodes: NodeProvisioning;

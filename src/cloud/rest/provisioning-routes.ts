@@ -17,7 +17,7 @@ const describe = ({ systemId, status, modelName, modelVersion }: UnitRow) => ({
 });
 
 export function provisioningRoutes(router: Router, parts: RestParts): void {
-  const { stores, hostName } = parts;
+  const { database, hostName } = parts;
   for (const version of VERSIONS) {
     const at = (path: string) => `/api/${version}/${path}`;
     router.on('GET', at('users/me'), ({ actor: { name, role } }) => ({
@@ -28,9 +28,10 @@ export function provisioningRoutes(router: Router, parts: RestParts): void {
       status: 200,
       value: { software: SOFTWARE },
     }));
-    router.on('GET', at('units'), (call) => {
+    router.on('GET', at('units'), async (call) => {
       const systemId = call.query('system_uid');
-      const units = stores.units.list().filter((unit) => systemId === undefined || unit.systemId === systemId);
+      const all = await database.read(({ units }) => units.list());
+      const units = all.filter((unit) => systemId === undefined || unit.systemId === systemId);
       return { status: 200, value: { items: units.map(describe), total: units.length } };
     });
     router.on(

@@ -27,9 +27,9 @@ const READING: ReadonlySet<string> = new Set(['GET', 'HEAD']);
 const MAX_WHY = 256;
 
 export function restListener(parts: RestParts): RequestListener {
-  const { units } = parts.stores;
-  const router = new Router(ACCESS, DESCRIPTIONS, (actor, systemId) => {
-    const unit = units.find(systemId);
+  const { database } = parts;
+  const router = new Router(ACCESS, DESCRIPTIONS, async (actor, systemId) => {
+    const unit = await database.read(({ units }) => units.find(systemId));
     // Of a unit that is not there the handler tells.
     return unit === undefined || seesFleet(actor, unit.fleet);
   });
@@ -52,7 +52,7 @@ export function restListener(parts: RestParts): RequestListener {
   const limiter = new RateLimiter(parts.rateLimit);
   const page = webListener(parts);
   const serve = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
-    const actor = actorOf(request, parts.stores, parts.now());
+    const actor = await actorOf(request, database, parts.now());
     const caller = actor ? `user ${actor.name}` : `address ${request.socket.remoteAddress}`;
     const seconds = limiter.secondsToWait(caller, performance.now());
     if (seconds > 0) {
@@ -87,7 +87,7 @@ async function answer(
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
-  const { stores, now } = parts;
+  const { database, now } = parts;
   if (!actor) {
     const isNobody = !('authorized' in request.socket && request.socket.authorized);
     sendProblem(
@@ -100,7 +100,7 @@ async function answer(
   const { method = '', url = '', headers } = request;
   if (!READING.has(method) && !isUpload(url)) {
     const why = readable(headers['x-aos-reason']);
-    stores.history.addChange(actor, method, pathOf(url), why.slice(0, MAX_WHY), now());
+    await database.write(({ history }) => history.addChange(actor, method, pathOf(url), why.slice(0, MAX_WHY), now()));
   }
   if (!reply) return;
   if (reply.value === undefined) response.writeHead(reply.status).end();

@@ -51,12 +51,12 @@ export class Router {
   readonly #routes: Route[] = [];
   readonly #access: readonly AccessRow[];
   readonly #descriptions: Readonly<Record<string, CallDescription>>;
-  readonly #seesUnit: (actor: Actor, systemId: string) => boolean;
+  readonly #seesUnit: (actor: Actor, systemId: string) => Promise<boolean>;
 
   constructor(
     access: readonly AccessRow[],
     descriptions: Readonly<Record<string, CallDescription>>,
-    seesUnit: (actor: Actor, systemId: string) => boolean,
+    seesUnit: (actor: Actor, systemId: string) => Promise<boolean>,
   ) {
     this.#access = access;
     this.#descriptions = descriptions;
@@ -98,7 +98,7 @@ export class Router {
     }
     const call = new RoutedCall({ request, response, actor, route, parts, url });
     call.checkQuery();
-    if (route.parts.includes(':unit') && !this.#seesUnit(actor, call.param('unit'))) {
+    if (route.parts.includes(':unit') && !(await this.#seesUnit(actor, call.param('unit')))) {
       throw new AosError('notFound', `there is no unit "${call.param('unit')}"; "aosctl units" lists all`);
     }
     return route.handler(call);

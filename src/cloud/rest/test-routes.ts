@@ -4,6 +4,7 @@ import { AosError, isObject, readDocument } from '../../core/index.ts';
 import { CLOUD_TO_UNIT, type CloudMessage } from '../../protocol/index.ts';
 import type { RestParts } from './parts.ts';
 import type { Call, Router } from './router.ts';
+import { unitOf as unitIn } from './unit-of.ts';
 
 const DisturbRequest = z.object({
   answer: z.enum(['nack', 'silence'], 'expected "nack" or "silence"'),
@@ -28,8 +29,8 @@ const DisconnectRequest = z
 /** Receipts belong to a message; they are never sent on their own. */
 const RECEIPTS: ReadonlySet<string> = new Set(['ack', 'nack']);
 
-export function testRoutes(router: Router, { stores, fleet }: RestParts): void {
-  const unitOf = (call: Call): string => stores.units.get(call.param('unit')).systemId;
+export function testRoutes(router: Router, { database, fleet }: RestParts): void {
+  const unitOf = (call: Call): Promise<string> => database.read((stores) => unitIn(stores, call));
 
   router.on('POST', '/api/units/:unit/messages', async (call) => {
     const body = await call.body();
@@ -40,7 +41,7 @@ export function testRoutes(router: Router, { stores, fleet }: RestParts): void {
         : undefined;
     if (!schema) throw new AosError('invalidArgument', `messageType "${messageType}" is nothing that a cloud sends`);
     const { value } = readDocument(schema, body, { what: String(messageType) });
-    return { status: 202, value: { txn: fleet.send(unitOf(call), value) } };
+    return { status: 202, value: { txn: await fleet.send(await unitOf(call), value) } };
   });
 
   router.on(
@@ -48,7 +49,7 @@ export function testRoutes(router: Router, { stores, fleet }: RestParts): void {
     '/api/units/:unit/frames',
     async (call) => {
       const value = await call.read(FrameRequest, 'the request');
-      fleet.session(unitOf(call)).sendFrame(Buffer.from(value.text));
+      fleet.session(await unitOf(call)).sendFrame(Buffer.from(value.text));
       return { status: 202, value: {} };
     },
     FrameRequest,
@@ -59,7 +60,7 @@ export function testRoutes(router: Router, { stores, fleet }: RestParts): void {
     '/api/units/:unit/disturb',
     async (call) => {
       const value = await call.read(DisturbRequest, 'the request');
-      fleet.session(unitOf(call)).disturb(value);
+      fleet.session(await unitOf(call)).disturb(value);
       return { status: 200, value };
     },
     DisturbRequest,
@@ -70,7 +71,7 @@ export function testRoutes(router: Router, { stores, fleet }: RestParts): void {
     '/api/units/:unit/disconnect',
     async (call) => {
       const value = await call.read(DisconnectRequest, 'the request');
-      const systemId = unitOf(call);
+      const systemId = await unitOf(call);
       const session = fleet.session(systemId);
       if (value.afterMessages !== undefined) session.cutAfter(value.afterMessages);
       else if (value.abrupt) session.cut();

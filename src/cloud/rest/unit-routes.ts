@@ -1,47 +1,51 @@
 /** Units: what they are, and what happens to them. */
 import * as z from 'zod';
-import { transaction } from '../../storage/index.ts';
 import { seesFleet } from '../access/roles.ts';
+import type { Stores } from '../store/stores.ts';
 import { streamEvents } from './event-stream.ts';
 import { readLimit } from './limits.ts';
 import { pageOf } from './paging.ts';
 import type { RestParts } from './parts.ts';
-import type { Call, Router } from './router.ts';
-import { unitView } from './unit-view.ts';
+import type { Router } from './router.ts';
+import { unitOf } from './unit-of.ts';
+import { type UnitView, unitView } from './unit-view.ts';
 
 const FleetRequest = z.object({ fleet: z.string().max(64) });
 const MAX_MESSAGES = 10_000;
 const DEFAULT_MESSAGES = 100;
 
 export function unitRoutes(router: Router, parts: RestParts): void {
-  const { stores, fleet, events, now, logger } = parts;
-  const { units } = stores;
+  const { database, fleet, events, now, logger } = parts;
 
-  /** The unit that the path names. Throws `notFound`. */
-  const unitOf = (call: Call): string => units.get(call.param('unit')).systemId;
-  const view = (systemId: string) => unitView(units.get(systemId), units.picture(systemId), fleet.isOnline(systemId));
+  const view = async ({ units }: Stores, systemId: string): Promise<UnitView> =>
+    unitView(await units.get(systemId), await units.picture(systemId), fleet.isOnline(systemId));
 
-  router.on('GET', '/api/units', (call) => {
+  router.on('GET', '/api/units', async (call) => {
     const [online, ofFleet, model, part] = ['online', 'fleet', 'model', 'q'].map((name) => call.query(name));
-    const found = units
-      .list()
-      .filter(({ fleet }) => seesFleet(call.actor, fleet) && (ofFleet === undefined || fleet === ofFleet))
-      .filter(({ modelName }) => model === undefined || modelName === model)
-      .filter(({ systemId }) => part === undefined || systemId.includes(part))
-      .filter(({ systemId }) => online === undefined || fleet.isOnline(systemId) === (online === 'true'));
-    return {
-      status: 200,
-      value: pageOf(call, found, ({ systemId }) => systemId).map(({ systemId }) => view(systemId)),
-    };
+    const value = await database.read(async (stores) => {
+      const found = (await stores.units.list())
+        .filter(({ fleet }) => seesFleet(call.actor, fleet) && (ofFleet === undefined || fleet === ofFleet))
+        .filter(({ modelName }) => model === undefined || modelName === model)
+        .filter(({ systemId }) => part === undefined || systemId.includes(part))
+        .filter(({ systemId }) => online === undefined || fleet.isOnline(systemId) === (online === 'true'));
+      const views: UnitView[] = [];
+      for (const { systemId } of pageOf(call, found, (unit) => unit.systemId)) views.push(await view(stores, systemId));
+      return views;
+    });
+    return { status: 200, value };
   });
 
-  router.on('GET', '/api/units/:unit', (call) => ({ status: 200, value: view(unitOf(call)) }));
+  router.on('GET', '/api/units/:unit', async (call) => ({
+    status: 200,
+    value: await database.read(async (stores) => view(stores, await unitOf(stores, call))),
+  }));
 
-  router.on('DELETE', '/api/units/:unit', (call) => {
-    const systemId = unitOf(call);
-    transaction(stores.database, () => {
-      stores.certificates.revoke(systemId, undefined, now());
-      units.delete(systemId);
+  router.on('DELETE', '/api/units/:unit', async (call) => {
+    const systemId = await database.write(async (stores) => {
+      const id = await unitOf(stores, call);
+      await stores.certificates.revoke(id, undefined, now());
+      await stores.units.delete(id);
+      return id;
     });
     fleet.close(systemId, 'the unit was deleted');
     events.publish(systemId, 'deleted');
@@ -54,42 +58,56 @@ export function unitRoutes(router: Router, parts: RestParts): void {
     '/api/units/:unit/fleet',
     async (call) => {
       const value = await call.read(FleetRequest, 'the fleet');
-      const systemId = unitOf(call);
-      units.setFleet(systemId, value.fleet);
-      return { status: 200, value: view(systemId) };
+      const changed = await database.write(async (stores) => {
+        const id = await unitOf(stores, call);
+        await stores.units.setFleet(id, value.fleet);
+        return view(stores, id);
+      });
+      return { status: 200, value: changed };
     },
     FleetRequest,
   );
 
-  router.on('POST', '/api/units/:unit/reset', (call) => {
-    const systemId = unitOf(call);
-    transaction(stores.database, () => {
-      stores.certificates.revoke(systemId, undefined, now());
-      units.reset(systemId);
+  router.on('POST', '/api/units/:unit/reset', async (call) => {
+    const systemId = await database.write(async (stores) => {
+      const id = await unitOf(stores, call);
+      await stores.certificates.revoke(id, undefined, now());
+      await stores.units.reset(id);
+      return id;
     });
     fleet.close(systemId, 'the unit was reset');
     events.publish(systemId, 'reset');
     logger.info({ systemId }, 'a unit is reset; its next registration is taken');
-    return { status: 200, value: view(systemId) };
+    return { status: 200, value: await database.read((stores) => view(stores, systemId)) };
   });
 
   router.on('GET', '/api/events', ({ response, actor }) => {
-    streamEvents(response, events, undefined, (systemId) => seesFleet(actor, units.find(systemId)?.fleet ?? ''));
+    // An OEM sees all units: nobody need look whose each of them is.
+    const seesAll = seesFleet(actor, '');
+    const sees = async (systemId: string) => {
+      const unit = await database.read(({ units }) => units.find(systemId));
+      return seesFleet(actor, unit?.fleet ?? '');
+    };
+    streamEvents(response, events, logger, { ...(!seesAll && { sees }) });
     return undefined;
   });
 
-  router.on('GET', '/api/units/:unit/events', (call) => {
-    streamEvents(call.response, events, unitOf(call));
+  router.on('GET', '/api/units/:unit/events', async (call) => {
+    const systemId = await database.read((stores) => unitOf(stores, call));
+    streamEvents(call.response, events, logger, { systemId });
     return undefined;
   });
 
-  router.on('GET', '/api/units/:unit/messages', (call) => {
+  router.on('GET', '/api/units/:unit/messages', async (call) => {
     const limit = readLimit(call, DEFAULT_MESSAGES, MAX_MESSAGES);
-    return { status: 200, value: stores.messages.last(unitOf(call), limit, call.query('type')) };
+    const type = call.query('type');
+    await database.flush();
+    const value = await database.read(async (stores) => stores.messages.last(await unitOf(stores, call), limit, type));
+    return { status: 200, value };
   });
 
-  router.on('POST', '/api/units/:unit/resend', (call) => ({
-    status: 202,
-    value: { txn: fleet.resendDesired(unitOf(call)) },
-  }));
+  router.on('POST', '/api/units/:unit/resend', async (call) => {
+    const systemId = await database.read((stores) => unitOf(stores, call));
+    return { status: 202, value: { txn: await fleet.resendDesired(systemId) } };
+  });
 }

@@ -20,18 +20,20 @@ const DAY_MS = 86_400_000;
 const LOGIN_LIFETIME_MS = 10 * 60_000;
 
 export function userRoutes(router: Router, parts: RestParts): void {
-  const { authority, stores, now, restUrl } = parts;
-  const { users, certificates } = stores;
+  const { authority, database, now, restUrl } = parts;
 
   router.on('GET', '/api/me', ({ actor: { name, role, scope } }) => ({ status: 200, value: { name, role, scope } }));
 
-  router.on('POST', '/api/login-tokens', ({ actor }) => {
-    const token = users.newToken(actor.name, 'login', LOGIN_LIFETIME_MS, now());
+  router.on('POST', '/api/login-tokens', async ({ actor }) => {
+    const token = await database.write(({ users }) => users.newToken(actor.name, 'login', LOGIN_LIFETIME_MS, now()));
     const expiresAt = new Date(now().getTime() + LOGIN_LIFETIME_MS).toISOString();
     return { status: 201, value: { url: `${restUrl()}/login?token=${token}`, expiresAt } };
   });
 
-  router.on('GET', '/api/users', () => ({ status: 200, value: users.list() }));
+  router.on('GET', '/api/users', async () => ({
+    status: 200,
+    value: await database.read(({ users }) => users.list()),
+  }));
 
   router.on(
     'PUT',
@@ -46,25 +48,35 @@ export function userRoutes(router: Router, parts: RestParts): void {
       if (name === FIRST_USER && value.role !== 'oem') {
         throw new AosError('wrongState', `${FIRST_USER} stays an OEM: it is the way in when all others are lost`);
       }
-      const former = users.find(name);
-      users.put(name, value.role, value.role === 'oem' ? '' : value.scope, now());
-      return { status: former ? 200 : 201, value: users.get(name) };
+      const { former, user } = await database.write(async ({ users }) => {
+        const known = await users.find(name);
+        await users.put(name, value.role, value.role === 'oem' ? '' : value.scope, now());
+        return { former: known, user: await users.get(name) };
+      });
+      return { status: former ? 200 : 201, value: user };
     },
     UserRequest,
   );
 
-  router.on('DELETE', '/api/users/:user', (call) => {
-    const { name } = users.get(call.param('user'));
-    if (name === FIRST_USER) throw new AosError('wrongState', `${FIRST_USER} cannot be deleted`);
-    certificates.revokeOfUser(name, now());
-    users.delete(name);
+  router.on('DELETE', '/api/users/:user', async (call) => {
+    await database.write(async ({ certificates, users }) => {
+      const { name } = await users.get(call.param('user'));
+      if (name === FIRST_USER) throw new AosError('wrongState', `${FIRST_USER} cannot be deleted`);
+      await certificates.revokeOfUser(name, now());
+      await users.delete(name);
+    });
     return { status: 204 };
   });
 
   router.on('POST', '/api/users/:user/certificates', async (call) => {
-    const { name, role } = users.get(call.param('user'));
+    const { name, role } = await database.read(({ users }) => users.get(call.param('user')));
     const issued = await authority.issueForUser(name, role);
-    certificates.addOperator(issued.fingerprint, issued.serial, issued.notAfter, now(), name);
+    const { fingerprint, serial } = issued;
+    await database.write(async ({ certificates, users }) => {
+      // Signing took time: of a user that is gone meanwhile no certificate must be left.
+      await users.get(name);
+      await certificates.addOperator(fingerprint, serial, issued.notAfter, now(), name);
+    });
     const { chain, key, notAfter } = issued;
     return { status: 201, value: { certificate: chain, key, ca: authority.rootPem, notAfter: notAfter.toISOString() } };
   });
@@ -74,20 +86,20 @@ export function userRoutes(router: Router, parts: RestParts): void {
     '/api/users/:user/tokens',
     async (call) => {
       const value = await call.read(TokenRequest, 'the request');
-      const { name } = users.get(call.param('user'));
       const lifetimeMs = value.days * DAY_MS;
-      const token = users.newToken(name, 'bearer', lifetimeMs, now());
+      const token = await database.write(async ({ users }) => {
+        const { name } = await users.get(call.param('user'));
+        return users.newToken(name, 'bearer', lifetimeMs, now());
+      });
       return { status: 201, value: { token, expiresAt: new Date(now().getTime() + lifetimeMs).toISOString() } };
     },
     TokenRequest,
   );
 
-  router.on('GET', '/api/audit', (call) => ({
-    status: 200,
-    value: stores.history.changes(
-      readLimit(call, 100, 10_000),
-      Number(call.query('before') ?? NEWEST),
-      call.query('user'),
-    ),
-  }));
+  router.on('GET', '/api/audit', async (call) => {
+    const limit = readLimit(call, 100, 10_000);
+    const before = Number(call.query('before') ?? NEWEST);
+    const value = await database.read(({ history }) => history.changes(limit, before, call.query('user')));
+    return { status: 200, value };
+  });
 }

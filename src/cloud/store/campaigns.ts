@@ -1,7 +1,6 @@
 /** Campaigns: one version of an item for unit sets, one after the other (spec/product.md 1, W6, W8). */
-import type { DatabaseSync } from 'node:sqlite';
 import { AosError } from '../../core/index.ts';
-import { transaction } from '../../storage/index.ts';
+import type { Sql } from './sql.ts';
 
 export type CampaignState = 'running' | 'stopped' | 'completed';
 
@@ -34,6 +33,8 @@ export interface CampaignUnit {
 
 type Row = Omit<Campaign, 'stages' | 'automatic'> & { readonly stages: string; readonly automatic: number };
 
+const COLUMNS = 'id, itemId, version, stages, automatic, fleet, state, stage, reason, createdBy, createdAt, changedAt';
+
 const fromRow = ({ stages, automatic, ...row }: Row): Campaign => ({
   ...row,
   stages: JSON.parse(stages) as string[],
@@ -41,94 +42,94 @@ const fromRow = ({ stages, automatic, ...row }: Row): Campaign => ({
 });
 
 export class CampaignStore {
-  readonly #database: DatabaseSync;
+  readonly #sql: Sql;
 
-  constructor(database: DatabaseSync) {
-    this.#database = database;
+  constructor(sql: Sql) {
+    this.#sql = sql;
   }
 
   /** The newest first. */
-  list(): Campaign[] {
-    const rows = this.#database.prepare('SELECT * FROM campaigns ORDER BY createdAt DESC, rowid DESC').all();
-    return (rows as unknown as Row[]).map(fromRow);
+  async list(): Promise<Campaign[]> {
+    const rows = await this.#sql.all<Row>(`SELECT ${COLUMNS} FROM campaigns ORDER BY createdAt DESC, rowid DESC`);
+    return rows.map(fromRow);
   }
 
-  running(): Campaign[] {
-    const rows = this.#database.prepare(`SELECT * FROM campaigns WHERE state = 'running' ORDER BY createdAt`).all();
-    return (rows as unknown as Row[]).map(fromRow);
+  async running(): Promise<Campaign[]> {
+    const rows = await this.#sql.all<Row>(
+      `SELECT ${COLUMNS} FROM campaigns WHERE state = 'running' ORDER BY createdAt`,
+    );
+    return rows.map(fromRow);
   }
 
   /** Throws `notFound`. */
-  get(id: string): Campaign {
-    const row = this.#database.prepare('SELECT * FROM campaigns WHERE id = ?').get(id) as Row | undefined;
+  async get(id: string): Promise<Campaign> {
+    const row = await this.#sql.get<Row>(`SELECT ${COLUMNS} FROM campaigns WHERE id = ?`, id);
     if (!row) throw new AosError('notFound', `there is no campaign "${id}"; "aosctl campaigns" lists all`);
     return fromRow(row);
   }
 
-  add(campaign: Campaign): void {
+  async add(campaign: Campaign): Promise<void> {
     const { id, itemId, version, stages, automatic, fleet, state, stage, reason, createdBy } = campaign;
-    this.#database
-      .prepare(
-        `INSERT INTO campaigns
-           (id, itemId, version, stages, automatic, fleet, state, stage, reason, createdBy, createdAt, changedAt)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-      )
-      .run(
-        ...[id, itemId, version, JSON.stringify(stages), automatic ? 1 : 0, fleet, state, stage, reason, createdBy],
-        ...[campaign.createdAt, campaign.changedAt],
-      );
+    await this.#sql.run(
+      `INSERT INTO campaigns (${COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+      ...[id, itemId, version, JSON.stringify(stages), automatic ? 1 : 0, fleet, state, stage, reason, createdBy],
+      ...[campaign.createdAt, campaign.changedAt],
+    );
   }
 
-  set(id: string, change: Pick<Campaign, 'state' | 'stage' | 'reason'>, now: Date): void {
+  async set(id: string, change: Pick<Campaign, 'state' | 'stage' | 'reason'>, now: Date): Promise<void> {
     const { state, stage, reason } = change;
-    this.#database
-      .prepare('UPDATE campaigns SET state = ?, stage = ?, reason = ?, changedAt = ? WHERE id = ?')
-      .run(state, stage, reason, now.toISOString(), id);
+    await this.#sql.run(
+      'UPDATE campaigns SET state = ?, stage = ?, reason = ?, changedAt = ? WHERE id = ?',
+      ...[state, stage, reason, now.toISOString(), id],
+    );
   }
 
-  units(id: string): CampaignUnit[] {
-    return this.#database
-      .prepare(
-        `SELECT systemId, stage, formerVersion, givenAt FROM campaignUnits
+  units(id: string): Promise<CampaignUnit[]> {
+    return this.#sql.all<CampaignUnit>(
+      `SELECT systemId, stage, formerVersion, givenAt FROM campaignUnits
          WHERE campaignId = ? ORDER BY stage, systemId`,
-      )
-      .all(id) as unknown as CampaignUnit[];
+      id,
+    );
   }
 
-  addUnit(id: string, { systemId, stage, formerVersion, givenAt }: CampaignUnit): void {
-    this.#database
-      .prepare(
-        `INSERT OR IGNORE INTO campaignUnits (campaignId, systemId, stage, formerVersion, givenAt)
-         VALUES (?, ?, ?, ?, ?)`,
-      )
-      .run(id, systemId, stage, formerVersion, givenAt);
+  async addUnit(id: string, { systemId, stage, formerVersion, givenAt }: CampaignUnit): Promise<void> {
+    await this.#sql.run(
+      `INSERT INTO campaignUnits (campaignId, systemId, stage, formerVersion, givenAt) VALUES (?, ?, ?, ?, ?)
+         ON CONFLICT DO NOTHING`,
+      ...[id, systemId, stage, formerVersion, givenAt],
+    );
   }
 
   /** Versions that campaigns have brought to a unit, by item. */
-  releases(systemId: string): ReadonlyMap<string, string> {
-    const rows = this.#database
-      .prepare('SELECT itemId, version FROM releases WHERE systemId = ?')
-      .all(systemId) as unknown as { itemId: string; version: string }[];
+  async releases(systemId: string): Promise<ReadonlyMap<string, string>> {
+    const rows = await this.#sql.all<{ itemId: string; version: string }>(
+      'SELECT itemId, version FROM releases WHERE systemId = ?',
+      systemId,
+    );
     return new Map(rows.map(({ itemId, version }) => [itemId, version]));
   }
 
-  release(systemId: string, itemId: string, version: string): void {
-    this.#database
-      .prepare('INSERT OR REPLACE INTO releases (systemId, itemId, version) VALUES (?, ?, ?)')
-      .run(systemId, itemId, version);
+  async release(systemId: string, itemId: string, version: string): Promise<void> {
+    await this.#sql.run(
+      `INSERT INTO releases (systemId, itemId, version) VALUES (?, ?, ?)
+         ON CONFLICT (systemId, itemId) DO UPDATE SET version = excluded.version`,
+      systemId,
+      itemId,
+      version,
+    );
   }
 
   /** Units that a campaign has given this version, and running campaigns for it. */
-  usersOf(itemId: string, version: string): string[] {
-    const units = this.#database
-      .prepare('SELECT systemId FROM releases WHERE itemId = ? AND version = ? ORDER BY systemId')
-      .all(itemId, version) as unknown as { systemId: string }[];
-    const campaigns = this.running().filter((campaign) => campaign.itemId === itemId && campaign.version === version);
+  async usersOf(itemId: string, version: string): Promise<string[]> {
+    const units = await this.#sql.all<{ systemId: string }>(
+      'SELECT systemId FROM releases WHERE itemId = ? AND version = ? ORDER BY systemId',
+      itemId,
+      version,
+    );
+    const campaigns = (await this.running()).filter(
+      (campaign) => campaign.itemId === itemId && campaign.version === version,
+    );
     return [...units.map(({ systemId }) => systemId), ...campaigns.map(({ id }) => `campaign ${id}`)];
-  }
-
-  /** Runs `work` as one step that is there as a whole or not at all. */
-  together<T>(work: () => T): T {
-    return transaction(this.#database, work, 'cloud.campaign');
   }
 }

@@ -1,6 +1,6 @@
 /** Certificates that this cloud has issued: only those in this list, and not revoked, open a door. */
-import type { DatabaseSync } from 'node:sqlite';
 import type { IssuedCertificate } from '../pki/authority.ts';
+import type { Sql } from './sql.ts';
 
 export interface CertificateRow {
   readonly fingerprint: string;
@@ -23,37 +23,44 @@ export interface CertificateOwner {
   readonly type: string;
 }
 
-export class CertificateStore {
-  readonly #database: DatabaseSync;
+const COLUMNS =
+  'fingerprint, serial, role, systemId, nodeId, type, notAfter, issuedAt, installedAt, revokedAt, userName';
 
-  constructor(database: DatabaseSync) {
-    this.#database = database;
+export class CertificateStore {
+  readonly #sql: Sql;
+
+  constructor(sql: Sql) {
+    this.#sql = sql;
   }
 
-  addOperator(fingerprint: string, serial: string, notAfter: Date, now: Date, userName?: string): void {
-    this.#database
-      .prepare(
-        `INSERT OR IGNORE INTO certificates (fingerprint, serial, role, notAfter, issuedAt, userName)
-         VALUES (?, ?, 'operator', ?, ?, ?)`,
-      )
-      .run(fingerprint, serial, notAfter.toISOString(), now.toISOString(), userName ?? null);
+  async addOperator(fingerprint: string, serial: string, notAfter: Date, now: Date, userName?: string): Promise<void> {
+    await this.#sql.run(
+      `INSERT INTO certificates (fingerprint, serial, role, notAfter, issuedAt, userName)
+         VALUES (?, ?, 'operator', ?, ?, ?) ON CONFLICT DO NOTHING`,
+      fingerprint,
+      serial,
+      notAfter.toISOString(),
+      now.toISOString(),
+      userName ?? null,
+    );
   }
 
   /** Revokes all certificates of a user. */
-  revokeOfUser(userName: string, now: Date): void {
-    this.#database
-      .prepare('UPDATE certificates SET revokedAt = ? WHERE userName = ? AND revokedAt IS NULL')
-      .run(now.toISOString(), userName);
+  async revokeOfUser(userName: string, now: Date): Promise<void> {
+    await this.#sql.run(
+      'UPDATE certificates SET revokedAt = ? WHERE userName = ? AND revokedAt IS NULL',
+      now.toISOString(),
+      userName,
+    );
   }
 
   /** Certificates of all units, or of one, that are in use and end before a time; the first to end comes first. */
-  endingBefore(time: Date, systemId?: string): CertificateRow[] {
+  async endingBefore(time: Date, systemId?: string): Promise<CertificateRow[]> {
     const ofUnit = systemId === undefined ? '' : 'AND systemId = ?';
-    const rows = this.#database
-      .prepare(
-        `SELECT * FROM certificates WHERE role = 'unit' AND revokedAt IS NULL ${ofUnit} ORDER BY issuedAt DESC, rowid DESC`,
-      )
-      .all(...(systemId === undefined ? [] : [systemId])) as unknown as CertificateRow[];
+    const rows = await this.#sql.all<CertificateRow>(
+      `SELECT ${COLUMNS} FROM certificates WHERE role = 'unit' AND revokedAt IS NULL ${ofUnit} ORDER BY issuedAt DESC, rowid DESC`,
+      ...(systemId === undefined ? [] : [systemId]),
+    );
     const newest = new Map<string, CertificateRow>();
     for (const row of rows) {
       const place = JSON.stringify([row.systemId, row.nodeId, row.type]);
@@ -64,44 +71,49 @@ export class CertificateStore {
       .sort((a, b) => (a.notAfter < b.notAfter ? -1 : 1));
   }
 
-  addForUnit(issued: IssuedCertificate, owner: CertificateOwner, now: Date): void {
+  async addForUnit(issued: IssuedCertificate, owner: CertificateOwner, now: Date): Promise<void> {
     const { fingerprint, serial, notAfter } = issued;
-    this.#database
-      .prepare(
-        `INSERT INTO certificates (fingerprint, serial, role, systemId, nodeId, type, notAfter, issuedAt)
+    await this.#sql.run(
+      `INSERT INTO certificates (fingerprint, serial, role, systemId, nodeId, type, notAfter, issuedAt)
          VALUES (?, ?, 'unit', ?, ?, ?, ?, ?)`,
-      )
-      .run(
-        ...[fingerprint, serial, owner.systemId, owner.nodeId, owner.type],
-        ...[notAfter.toISOString(), now.toISOString()],
-      );
+      ...[fingerprint, serial, owner.systemId, owner.nodeId, owner.type],
+      ...[notAfter.toISOString(), now.toISOString()],
+    );
   }
 
   /** The certificate, unless it is unknown or revoked. */
-  find(fingerprint: string): CertificateRow | undefined {
-    return this.#database
-      .prepare('SELECT * FROM certificates WHERE fingerprint = ? AND revokedAt IS NULL')
-      .get(fingerprint) as CertificateRow | undefined;
+  find(fingerprint: string): Promise<CertificateRow | undefined> {
+    return this.#sql.get<CertificateRow>(
+      `SELECT ${COLUMNS} FROM certificates WHERE fingerprint = ? AND revokedAt IS NULL`,
+      fingerprint,
+    );
   }
 
-  ofUnit(systemId: string): CertificateRow[] {
-    return this.#database
-      .prepare('SELECT * FROM certificates WHERE systemId = ? ORDER BY issuedAt, rowid')
-      .all(systemId) as unknown as CertificateRow[];
+  ofUnit(systemId: string): Promise<CertificateRow[]> {
+    return this.#sql.all<CertificateRow>(
+      `SELECT ${COLUMNS} FROM certificates WHERE systemId = ? ORDER BY issuedAt, rowid`,
+      systemId,
+    );
   }
 
   /** Notes that the unit uses a certificate; the serial is compared without regard to case. */
-  setInstalled(systemId: string, serial: string, now: Date): void {
-    this.#database
-      .prepare('UPDATE certificates SET installedAt = ? WHERE systemId = ? AND serial = ?')
-      .run(now.toISOString(), systemId, serial.toLowerCase());
+  async setInstalled(systemId: string, serial: string, now: Date): Promise<void> {
+    await this.#sql.run(
+      'UPDATE certificates SET installedAt = ? WHERE systemId = ? AND serial = ?',
+      now.toISOString(),
+      systemId,
+      serial.toLowerCase(),
+    );
   }
 
   /** Revokes all certificates of a unit, or of one of its nodes. */
-  revoke(systemId: string, nodeId: string | undefined, now: Date): void {
+  async revoke(systemId: string, nodeId: string | undefined, now: Date): Promise<void> {
     const where = nodeId === undefined ? '' : ' AND nodeId = ?';
-    this.#database
-      .prepare(`UPDATE certificates SET revokedAt = ? WHERE systemId = ? AND revokedAt IS NULL${where}`)
-      .run(now.toISOString(), systemId, ...(nodeId === undefined ? [] : [nodeId]));
+    await this.#sql.run(
+      `UPDATE certificates SET revokedAt = ? WHERE systemId = ? AND revokedAt IS NULL${where}`,
+      now.toISOString(),
+      systemId,
+      ...(nodeId === undefined ? [] : [nodeId]),
+    );
   }
 }

@@ -1,5 +1,5 @@
 /** What is wanted on units. */
-import type { DatabaseSync } from 'node:sqlite';
+import type { Sql } from './sql.ts';
 
 export interface Deployment {
   readonly itemId: string;
@@ -27,49 +27,61 @@ const fromRow = ({ labels, formerVersion, ...row }: Row): Deployment => ({
 const COLUMNS = 'itemId, version, subject, numInstances, priority, labels, formerVersion';
 
 export class DeploymentStore {
-  readonly #database: DatabaseSync;
+  readonly #sql: Sql;
 
-  constructor(database: DatabaseSync) {
-    this.#database = database;
+  constructor(sql: Sql) {
+    this.#sql = sql;
   }
 
-  list(systemId: string): Deployment[] {
-    const rows = this.#database
-      .prepare(`SELECT ${COLUMNS} FROM deployments WHERE systemId = ? ORDER BY itemId`)
-      .all(systemId);
-    return (rows as unknown as Row[]).map(fromRow);
+  async list(systemId: string): Promise<Deployment[]> {
+    const rows = await this.#sql.all<Row>(
+      `SELECT ${COLUMNS} FROM deployments WHERE systemId = ? ORDER BY itemId`,
+      systemId,
+    );
+    return rows.map(fromRow);
   }
 
-  find(systemId: string, itemId: string): Deployment | undefined {
-    const row = this.#database
-      .prepare(`SELECT ${COLUMNS} FROM deployments WHERE systemId = ? AND itemId = ?`)
-      .get(systemId, itemId) as Row | undefined;
+  async find(systemId: string, itemId: string): Promise<Deployment | undefined> {
+    const row = await this.#sql.get<Row>(
+      `SELECT ${COLUMNS} FROM deployments WHERE systemId = ? AND itemId = ?`,
+      systemId,
+      itemId,
+    );
     return row && fromRow(row);
   }
 
-  put(systemId: string, deployment: Deployment): void {
+  async put(systemId: string, deployment: Deployment): Promise<void> {
     const { itemId, version, subject, numInstances, priority, labels, formerVersion = null } = deployment;
-    this.#database
-      .prepare(
-        `INSERT OR REPLACE INTO deployments (systemId, ${COLUMNS})
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
-      )
-      .run(systemId, itemId, version, subject, numInstances, priority, JSON.stringify(labels), formerVersion);
+    await this.#sql.run(
+      `INSERT INTO deployments (systemId, ${COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+         ON CONFLICT (systemId, itemId) DO UPDATE SET
+           version = excluded.version, subject = excluded.subject, numInstances = excluded.numInstances,
+           priority = excluded.priority, labels = excluded.labels, formerVersion = excluded.formerVersion`,
+      systemId,
+      itemId,
+      version,
+      subject,
+      numInstances,
+      priority,
+      JSON.stringify(labels),
+      formerVersion,
+    );
   }
 
   /** Units that an item is deployed on, in one version or in any. */
-  unitsOf(itemId: string, version?: string): string[] {
-    const rows = this.#database
-      .prepare('SELECT systemId FROM deployments WHERE itemId = ? AND (version = ? OR ? IS NULL) ORDER BY systemId')
-      .all(itemId, version ?? null, version ?? null);
-    return (rows as unknown as { systemId: string }[]).map((row) => row.systemId);
+  async unitsOf(itemId: string, version?: string): Promise<string[]> {
+    const rows = await this.#sql.all<{ systemId: string }>(
+      'SELECT systemId FROM deployments WHERE itemId = ? AND (version = ? OR CAST(? AS TEXT) IS NULL) ORDER BY systemId',
+      itemId,
+      version ?? null,
+      version ?? null,
+    );
+    return rows.map((row) => row.systemId);
   }
 
   /** False when there was none. */
-  remove(systemId: string, itemId: string): boolean {
-    const { changes } = this.#database
-      .prepare('DELETE FROM deployments WHERE systemId = ? AND itemId = ?')
-      .run(systemId, itemId);
+  async remove(systemId: string, itemId: string): Promise<boolean> {
+    const changes = await this.#sql.run('DELETE FROM deployments WHERE systemId = ? AND itemId = ?', systemId, itemId);
     return changes > 0;
   }
 }

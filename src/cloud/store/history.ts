@@ -1,9 +1,8 @@
 /** What has happened: events of units, and changes by people. Bounded. */
-import type { DatabaseSync } from 'node:sqlite';
 import type { Actor } from '../access/roles.ts';
 import type { UnitEvent } from '../units/events.ts';
-import type { GroupCommit } from './group-commit.ts';
-import { UnitCounter } from './unit-counter.ts';
+import type { Sql } from './sql.ts';
+import type { UnitCounter } from './unit-counter.ts';
 
 export interface AuditEntry {
   readonly id: number;
@@ -22,58 +21,69 @@ const MAX_DATA_CHARACTERS = 4096;
 /** What comes all the time, or is kept elsewhere, would push out what matters. */
 const NOT_KEPT: ReadonlySet<string> = new Set(['status', 'monitoring', 'acknowledged', 'alerts']);
 
+/** Whether an event is something that a person looks for later. */
+export const isHistory = ({ event }: UnitEvent): boolean => !NOT_KEPT.has(event);
+
 export class HistoryStore {
-  readonly #database: DatabaseSync;
-  readonly #counter = new UnitCounter(SLACK);
+  readonly #sql: Sql;
+  readonly #counter: UnitCounter;
 
-  readonly #group: GroupCommit;
-
-  constructor(database: DatabaseSync, group: GroupCommit) {
-    this.#database = database;
-    this.#group = group;
+  constructor(sql: Sql, counter: UnitCounter) {
+    this.#sql = sql;
+    this.#counter = counter;
   }
 
-  /** With the next commit of the group. */
-  addEvent(news: UnitEvent): void {
-    if (!NOT_KEPT.has(news.event)) this.#group.note('an event', () => this.#insert(news));
-  }
-
-  #insert({ systemId, at, event, data }: UnitEvent): void {
+  async addEvent({ systemId, at, event, data }: UnitEvent): Promise<void> {
     const text = JSON.stringify(data);
-    this.#database
-      .prepare('INSERT INTO unitEvents (systemId, at, event, data) VALUES (?, ?, ?, ?)')
-      .run(systemId, at, event, text.length > MAX_DATA_CHARACTERS ? '{}' : text);
+    await this.#sql.run(
+      'INSERT INTO unitEvents (systemId, at, event, data) VALUES (?, ?, ?, ?)',
+      systemId,
+      at,
+      event,
+      text.length > MAX_DATA_CHARACTERS ? '{}' : text,
+    );
     if (!this.#counter.isDue(systemId)) return;
-    this.#database
-      .prepare(
-        `DELETE FROM unitEvents WHERE id IN (SELECT id FROM (
-           SELECT id, ROW_NUMBER() OVER (ORDER BY id DESC) AS age FROM unitEvents WHERE systemId = ?)
+    await this.#sql.run(
+      `DELETE FROM unitEvents WHERE id IN (SELECT id FROM (
+           SELECT id, ROW_NUMBER() OVER (ORDER BY id DESC) AS age FROM unitEvents WHERE systemId = ?) AS aged
            WHERE age > ?)`,
-      )
-      .run(systemId, EVENTS_PER_UNIT);
+      systemId,
+      EVENTS_PER_UNIT,
+    );
   }
 
   /** The newest first. */
-  events(systemId: string, limit: number): Pick<UnitEvent, 'at' | 'event' | 'data'>[] {
-    this.#group.flush();
-    const rows = this.#database
-      .prepare('SELECT at, event, data FROM unitEvents WHERE systemId = ? ORDER BY id DESC LIMIT ?')
-      .all(systemId, limit) as unknown as { at: string; event: UnitEvent['event']; data: string }[];
+  async events(systemId: string, limit: number): Promise<Pick<UnitEvent, 'at' | 'event' | 'data'>[]> {
+    const rows = await this.#sql.all<{ at: string; event: UnitEvent['event']; data: string }>(
+      'SELECT at, event, data FROM unitEvents WHERE systemId = ? ORDER BY id DESC LIMIT ?',
+      systemId,
+      limit,
+    );
     return rows.map(({ data, ...row }) => ({ ...row, data: JSON.parse(data) as UnitEvent['data'] }));
   }
 
-  addChange({ name, role }: Actor, method: string, path: string, why: string, now: Date): void {
-    const { lastInsertRowid } = this.#database
-      .prepare('INSERT INTO audit (at, userName, role, method, path, why) VALUES (?, ?, ?, ?, ?, ?)')
-      .run(now.toISOString(), name, role, method, path, why);
-    if (Number(lastInsertRowid) % SLACK !== 0) return;
-    this.#database.prepare('DELETE FROM audit WHERE id <= (SELECT MAX(id) FROM audit) - ?').run(AUDIT_ENTRIES);
+  async addChange({ name, role }: Actor, method: string, path: string, why: string, now: Date): Promise<void> {
+    const added = await this.#sql.get<{ id: number }>(
+      'INSERT INTO audit (at, userName, role, method, path, why) VALUES (?, ?, ?, ?, ?, ?) RETURNING id',
+      now.toISOString(),
+      name,
+      role,
+      method,
+      path,
+      why,
+    );
+    if (!added || added.id % SLACK !== 0) return;
+    await this.#sql.run('DELETE FROM audit WHERE id <= (SELECT MAX(id) FROM audit) - ?', AUDIT_ENTRIES);
   }
 
   /** The newest first. */
-  changes(limit: number, beforeId = Number.MAX_SAFE_INTEGER, userName?: string): AuditEntry[] {
-    return this.#database
-      .prepare('SELECT * FROM audit WHERE id < ? AND (userName = ? OR ? IS NULL) ORDER BY id DESC LIMIT ?')
-      .all(beforeId, userName ?? null, userName ?? null, limit) as unknown as AuditEntry[];
+  changes(limit: number, beforeId = Number.MAX_SAFE_INTEGER, userName?: string): Promise<AuditEntry[]> {
+    return this.#sql.all<AuditEntry>(
+      'SELECT * FROM audit WHERE id < ? AND (userName = ? OR CAST(? AS TEXT) IS NULL) ORDER BY id DESC LIMIT ?',
+      beforeId,
+      userName ?? null,
+      userName ?? null,
+      limit,
+    );
   }
 }

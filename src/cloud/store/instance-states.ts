@@ -1,6 +1,6 @@
 /** States of instances that units have handed over (spec/cloud-protocol.md 8.11 to 8.14). */
 import { createHash } from 'node:crypto';
-import type { DatabaseSync } from 'node:sqlite';
+import type { Sql } from './sql.ts';
 
 export interface InstanceName {
   readonly itemId: string;
@@ -20,35 +20,45 @@ export function stateChecksum(state: string): string {
 }
 
 export class InstanceStateStore {
-  readonly #database: DatabaseSync;
+  readonly #sql: Sql;
 
-  constructor(database: DatabaseSync) {
-    this.#database = database;
+  constructor(sql: Sql) {
+    this.#sql = sql;
   }
 
-  list(systemId: string): InstanceStateRow[] {
-    return this.#database
-      .prepare(
-        `SELECT itemId, subjectId, instance, checksum, state, receivedAt FROM instanceStates
+  list(systemId: string): Promise<InstanceStateRow[]> {
+    return this.#sql.all<InstanceStateRow>(
+      `SELECT itemId, subjectId, instance, checksum, state, receivedAt FROM instanceStates
          WHERE systemId = ? ORDER BY itemId, subjectId, instance`,
-      )
-      .all(systemId) as unknown as InstanceStateRow[];
+      systemId,
+    );
   }
 
   /** The accepted state; empty when there never was one. */
-  get(systemId: string, { itemId, subjectId, instance }: InstanceName): string {
-    const row = this.#database
-      .prepare('SELECT state FROM instanceStates WHERE systemId = ? AND itemId = ? AND subjectId = ? AND instance = ?')
-      .get(systemId, itemId, subjectId, instance) as { state: string } | undefined;
+  async get(systemId: string, { itemId, subjectId, instance }: InstanceName): Promise<string> {
+    const row = await this.#sql.get<{ state: string }>(
+      'SELECT state FROM instanceStates WHERE systemId = ? AND itemId = ? AND subjectId = ? AND instance = ?',
+      systemId,
+      itemId,
+      subjectId,
+      instance,
+    );
     return row?.state ?? '';
   }
 
-  put(systemId: string, { itemId, subjectId, instance }: InstanceName, state: string, now: Date): void {
-    this.#database
-      .prepare(
-        `INSERT OR REPLACE INTO instanceStates (systemId, itemId, subjectId, instance, checksum, state, receivedAt)
-         VALUES (?, ?, ?, ?, ?, ?, ?)`,
-      )
-      .run(systemId, itemId, subjectId, instance, stateChecksum(state), state, now.toISOString());
+  async put(systemId: string, { itemId, subjectId, instance }: InstanceName, state: string, now: Date): Promise<void> {
+    await this.#sql.run(
+      `INSERT INTO instanceStates (systemId, itemId, subjectId, instance, checksum, state, receivedAt)
+         VALUES (?, ?, ?, ?, ?, ?, ?)
+         ON CONFLICT (systemId, itemId, subjectId, instance) DO UPDATE SET
+           checksum = excluded.checksum, state = excluded.state, receivedAt = excluded.receivedAt`,
+      systemId,
+      itemId,
+      subjectId,
+      instance,
+      stateChecksum(state),
+      state,
+      now.toISOString(),
+    );
   }
 }

@@ -1,8 +1,7 @@
 /** Published items, their blobs and the chains that signed them. */
-import type { DatabaseSync } from 'node:sqlite';
 import { AosError, compareVersions, type Digest, type ItemType } from '../../core/index.ts';
-import { transaction } from '../../storage/index.ts';
 import type { SigningChain } from '../units/desired-status.ts';
+import type { Sql } from './sql.ts';
 
 export interface PublishedItem {
   readonly id: string;
@@ -56,27 +55,27 @@ const fromRow = ({ defaults, ...row }: ItemRow): PublishedItem => ({
 });
 
 export class ItemStore {
-  readonly #database: DatabaseSync;
+  readonly #sql: Sql;
 
-  constructor(database: DatabaseSync) {
-    this.#database = database;
+  constructor(sql: Sql) {
+    this.#sql = sql;
   }
 
-  list(): PublishedItem[] {
-    const rows = this.#database.prepare(`SELECT ${ITEM} FROM items`).all() as unknown as ItemRow[];
+  async list(): Promise<PublishedItem[]> {
+    const rows = await this.#sql.all<ItemRow>(`SELECT ${ITEM} FROM items`);
     return rows
       .map(fromRow)
       .sort((a, b) => (a.id === b.id ? compareVersions(a.version, b.version) : a.id < b.id ? -1 : 1));
   }
 
-  versions(itemId: string): PublishedItem[] {
-    const rows = this.#database.prepare(`SELECT ${ITEM} FROM items WHERE itemId = ?`).all(itemId);
-    return (rows as unknown as ItemRow[]).map(fromRow);
+  async versions(itemId: string): Promise<PublishedItem[]> {
+    const rows = await this.#sql.all<ItemRow>(`SELECT ${ITEM} FROM items WHERE itemId = ?`, itemId);
+    return rows.map(fromRow);
   }
 
   /** Throws `notFound`, with what there is instead. */
-  get(itemId: string, version: string): PublishedItem {
-    const versions = this.versions(itemId);
+  async get(itemId: string, version: string): Promise<PublishedItem> {
+    const versions = await this.versions(itemId);
     const item = versions.find((entry) => entry.version === version);
     if (item) return item;
     const known = versions.map((entry) => entry.version).join(', ');
@@ -92,8 +91,8 @@ export class ItemStore {
    * Adds a version with all its blobs. The same again changes nothing and answers false. Throws `alreadyExist` for a
    * version that is there with another content, `wrongState` for one that does not rise (spec/product.md 2.3).
    */
-  add(item: PublishedItem, blobs: readonly Digest[]): boolean {
-    const versions = this.versions(item.id);
+  async add(item: PublishedItem, blobs: readonly Digest[]): Promise<boolean> {
+    const versions = await this.versions(item.id);
     const same = versions.find((entry) => entry.version === item.version);
     if (same) {
       if (same.indexDigest === item.indexDigest && same.type === item.type && same.owner === item.owner) return false;
@@ -116,143 +115,133 @@ export class ItemStore {
         `${item.id} is a ${other.type} of owner "${other.owner}"; a version of it cannot be a ${item.type} of "${item.owner}"`,
       );
     }
-    transaction(
-      this.#database,
-      () => {
-        this.#database
-          .prepare(
-            `INSERT INTO items (itemId, version, type, title, owner, indexDigest, publishedAt, defaults, verification)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-          )
-          .run(
-            ...[item.id, item.version, item.type, item.title, item.owner],
-            ...[item.indexDigest, item.publishedAt, JSON.stringify(item.defaults), item.verification],
-          );
-        const insert = this.#database.prepare('INSERT INTO itemBlobs (itemId, version, digest) VALUES (?, ?, ?)');
-        for (const digest of new Set(blobs)) insert.run(item.id, item.version, digest);
-      },
-      'cloud.item',
+    await this.#sql.run(
+      `INSERT INTO items (itemId, version, type, title, owner, indexDigest, publishedAt, defaults, verification)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+      ...[item.id, item.version, item.type, item.title, item.owner],
+      ...[item.indexDigest, item.publishedAt, JSON.stringify(item.defaults), item.verification],
     );
+    for (const digest of new Set(blobs)) {
+      await this.#sql.run(
+        'INSERT INTO itemBlobs (itemId, version, digest) VALUES (?, ?, ?)',
+        ...[item.id, item.version, digest],
+      );
+    }
     return true;
   }
 
-  setVerification(itemId: string, version: string, verification: Verification, reason: string): void {
-    this.#database
-      .prepare('UPDATE items SET verification = ?, verificationReason = ? WHERE itemId = ? AND version = ?')
-      .run(verification, reason, itemId, version);
-  }
-
-  /** Removes a version; answers the files of blobs that no item needs any more. */
-  remove(itemId: string, version: string): string[] {
-    return transaction(
-      this.#database,
-      () => {
-        const digests = this.#database
-          .prepare('SELECT digest FROM itemBlobs WHERE itemId = ? AND version = ?')
-          .all(itemId, version) as unknown as { digest: string }[];
-        this.#database.prepare('DELETE FROM items WHERE itemId = ? AND version = ?').run(itemId, version);
-        const removed = this.#database.prepare(
-          `DELETE FROM blobs WHERE digest = ? AND NOT EXISTS (SELECT 1 FROM itemBlobs WHERE itemBlobs.digest = blobs.digest)
-           RETURNING file`,
-        );
-        const files = digests.flatMap(({ digest }) =>
-          (removed.all(digest) as unknown as { file: string }[]).map(({ file }) => file),
-        );
-        for (const file of files) this.expectFile(file);
-        return files;
-      },
-      'cloud.item-removal',
+  async setVerification(itemId: string, version: string, verification: Verification, reason: string): Promise<void> {
+    await this.#sql.run(
+      'UPDATE items SET verification = ?, verificationReason = ? WHERE itemId = ? AND version = ?',
+      verification,
+      reason,
+      itemId,
+      version,
     );
   }
 
-  blob(digest: Digest): BlobRow | undefined {
-    return this.#database.prepare('SELECT * FROM blobs WHERE digest = ?').get(digest) as BlobRow | undefined;
+  /** Removes a version; answers the files of blobs that no item needs any more. */
+  async remove(itemId: string, version: string): Promise<string[]> {
+    const digests = await this.#sql.all<{ digest: string }>(
+      'SELECT digest FROM itemBlobs WHERE itemId = ? AND version = ?',
+      ...[itemId, version],
+    );
+    await this.#sql.run('DELETE FROM items WHERE itemId = ? AND version = ?', itemId, version);
+    const files: string[] = [];
+    for (const { digest } of digests) {
+      const removed = await this.#sql.get<{ file: string }>(
+        `DELETE FROM blobs WHERE digest = ? AND NOT EXISTS (SELECT 1 FROM itemBlobs WHERE itemBlobs.digest = blobs.digest)
+         RETURNING file`,
+        digest,
+      );
+      if (removed) files.push(removed.file);
+    }
+    for (const file of files) await this.expectFile(file);
+    return files;
   }
 
-  blobOfFile(file: string): BlobRow | undefined {
-    return this.#database.prepare('SELECT * FROM blobs WHERE file = ?').get(file) as BlobRow | undefined;
+  blob(digest: Digest): Promise<BlobRow | undefined> {
+    return this.#sql.get<BlobRow>('SELECT * FROM blobs WHERE digest = ?', digest);
   }
 
-  blobFiles(): string[] {
-    const rows = this.#database.prepare('SELECT file FROM blobs').all() as unknown as { file: string }[];
+  blobOfFile(file: string): Promise<BlobRow | undefined> {
+    return this.#sql.get<BlobRow>('SELECT * FROM blobs WHERE file = ?', file);
+  }
+
+  async blobFiles(): Promise<string[]> {
+    const rows = await this.#sql.all<{ file: string }>('SELECT file FROM blobs');
     return rows.map((row) => row.file);
   }
 
   /** There will be, or still is, a file that no blob knows; until it is that of a blob, or is forgotten. */
-  expectFile(file: string): void {
-    this.#database.prepare('INSERT OR IGNORE INTO leftoverFiles (file) VALUES (?)').run(file);
+  async expectFile(file: string): Promise<void> {
+    await this.#sql.run('INSERT INTO leftoverFiles (file) VALUES (?) ON CONFLICT DO NOTHING', file);
   }
 
-  isExpected(file: string): boolean {
-    return this.#database.prepare('SELECT 1 FROM leftoverFiles WHERE file = ?').get(file) !== undefined;
+  async isExpected(file: string): Promise<boolean> {
+    return (await this.#sql.get('SELECT 1 FROM leftoverFiles WHERE file = ?', file)) !== undefined;
   }
 
   /** The file is gone. */
-  forgetFile(file: string): void {
-    this.#database.prepare('DELETE FROM leftoverFiles WHERE file = ?').run(file);
+  async forgetFile(file: string): Promise<void> {
+    await this.#sql.run('DELETE FROM leftoverFiles WHERE file = ?', file);
   }
 
   /** Files that no blob knows. */
-  leftoverFiles(): string[] {
-    const rows = this.#database.prepare('SELECT file FROM leftoverFiles').all() as unknown as { file: string }[];
+  async leftoverFiles(): Promise<string[]> {
+    const rows = await this.#sql.all<{ file: string }>('SELECT file FROM leftoverFiles');
     return rows.map((row) => row.file);
   }
 
   /** False when another upload of the same content was faster; then the file is of no use. */
-  addBlob(blob: BlobRow): boolean {
+  async addBlob(blob: BlobRow): Promise<boolean> {
     const { digest, sizeBytes, file, fileBytes, fileSha3, key, iv, signature, chainName, signedAt } = blob;
-    return transaction(this.#database, () => {
-      const { changes } = this.#database
-        .prepare(
-          `INSERT OR IGNORE INTO blobs (digest, sizeBytes, file, fileBytes, fileSha3, key, iv, signature, chainName, signedAt)
-           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-        )
-        .run(digest, sizeBytes, file, fileBytes, fileSha3, key, iv, signature, chainName, signedAt);
-      if (changes > 0) this.forgetFile(file);
-      return changes > 0;
-    });
+    const changes = await this.#sql.run(
+      `INSERT INTO blobs (digest, sizeBytes, file, fileBytes, fileSha3, key, iv, signature, chainName, signedAt)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+      ...[digest, sizeBytes, file, fileBytes, fileSha3, key, iv, signature, chainName, signedAt],
+    );
+    if (changes > 0) await this.forgetFile(file);
+    return changes > 0;
   }
 
   /** A blob that belongs to one of the items, in whatever version. */
-  blobOfItems(itemIds: readonly string[], digest: Digest): BlobRow | undefined {
-    return this.#database
-      .prepare(
-        `SELECT * FROM blobs WHERE digest = ? AND EXISTS (
-           SELECT 1 FROM itemBlobs
-           WHERE itemBlobs.digest = blobs.digest AND itemId IN (SELECT value FROM json_each(?)))`,
-      )
-      .get(digest, JSON.stringify(itemIds)) as BlobRow | undefined;
+  async blobOfItems(itemIds: ReadonlySet<string>, digest: Digest): Promise<BlobRow | undefined> {
+    const items = await this.#sql.all<{ itemId: string }>('SELECT itemId FROM itemBlobs WHERE digest = ?', digest);
+    return items.some(({ itemId }) => itemIds.has(itemId)) ? this.blob(digest) : undefined;
   }
 
   /** All blobs of these item versions, each once. */
-  blobsOf(items: readonly Pick<PublishedItem, 'id' | 'version'>[]): BlobRow[] {
-    const ofItem = this.#database.prepare(
-      `SELECT blobs.* FROM blobs JOIN itemBlobs USING (digest) WHERE itemId = ? AND version = ? ORDER BY digest`,
-    );
-    const rows = items.flatMap(({ id, version }) => ofItem.all(id, version) as unknown as BlobRow[]);
-    return [...new Map(rows.map((row) => [row.digest, row])).values()];
+  async blobsOf(items: readonly Pick<PublishedItem, 'id' | 'version'>[]): Promise<BlobRow[]> {
+    const found = new Map<Digest, BlobRow>();
+    for (const { id, version } of items) {
+      const rows = await this.#sql.all<BlobRow>(
+        'SELECT blobs.* FROM blobs JOIN itemBlobs USING (digest) WHERE itemId = ? AND version = ? ORDER BY digest',
+        ...[id, version],
+      );
+      for (const row of rows) found.set(row.digest, row);
+    }
+    return [...found.values()];
   }
 
-  addChain(chain: SigningChain): void {
-    this.#database
-      .prepare('INSERT OR IGNORE INTO chains (name, certificates) VALUES (?, ?)')
-      .run(chain.name, JSON.stringify(chain.certificates));
+  async addChain(chain: SigningChain): Promise<void> {
+    await this.#sql.run(
+      'INSERT INTO chains (name, certificates) VALUES (?, ?) ON CONFLICT DO NOTHING',
+      ...[chain.name, JSON.stringify(chain.certificates)],
+    );
   }
 
   /** The chains that signed blobs of these item versions. */
-  chainsOf(items: readonly Pick<PublishedItem, 'id' | 'version'>[]): SigningChain[] {
-    const names = this.#database.prepare(
-      `SELECT DISTINCT chainName FROM blobs JOIN itemBlobs USING (digest) WHERE itemId = ? AND version = ?`,
-    );
-    const wanted = new Set(
-      items.flatMap(({ id, version }) =>
-        (names.all(id, version) as unknown as { chainName: string }[]).map((row) => row.chainName),
-      ),
-    );
-    const chains = this.#database.prepare('SELECT * FROM chains ORDER BY name').all() as unknown as {
-      name: string;
-      certificates: string;
-    }[];
+  async chainsOf(items: readonly Pick<PublishedItem, 'id' | 'version'>[]): Promise<SigningChain[]> {
+    const wanted = new Set<string>();
+    for (const { id, version } of items) {
+      const names = await this.#sql.all<{ chainName: string }>(
+        'SELECT DISTINCT chainName FROM blobs JOIN itemBlobs USING (digest) WHERE itemId = ? AND version = ?',
+        ...[id, version],
+      );
+      for (const { chainName } of names) wanted.add(chainName);
+    }
+    const chains = await this.#sql.all<{ name: string; certificates: string }>('SELECT * FROM chains ORDER BY name');
     return chains
       .filter((chain) => wanted.has(chain.name))
       .map(({ name, certificates }) => ({

@@ -1,6 +1,6 @@
 /** Logs of units that were asked for (spec/cloud-protocol.md 8.10). */
-import type { DatabaseSync } from 'node:sqlite';
 import type { PushLog } from '../../protocol/index.ts';
+import type { Sql } from './sql.ts';
 
 export interface LogPart {
   readonly nodeId: string;
@@ -32,77 +32,82 @@ const KEPT_REQUESTS = 32;
 const ROW_BYTES = 256;
 
 export class LogStore {
-  readonly #database: DatabaseSync;
+  readonly #sql: Sql;
   readonly #limits: LogLimits;
 
-  constructor(database: DatabaseSync, limits: LogLimits) {
-    this.#database = database;
+  constructor(sql: Sql, limits: LogLimits) {
+    this.#sql = sql;
     this.#limits = limits;
   }
 
-  add(systemId: string, message: PushLog, now: Date): void {
+  async add(systemId: string, message: PushLog, now: Date): Promise<void> {
     const { correlationId = '', node, part, partsCount, status, errorInfo, content } = message;
-    this.#database
-      .prepare(
-        `INSERT OR REPLACE INTO logParts
-           (systemId, correlationId, nodeId, part, partsCount, status, error, content, receivedAt)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-      )
-      .run(
-        ...[systemId, correlationId, node.codename, part, partsCount, status],
-        ...[errorInfo?.message ?? null, Buffer.from(content, 'base64'), now.toISOString()],
-      );
-    this.#database
-      .prepare(
-        `DELETE FROM logParts WHERE systemId = ? AND correlationId NOT IN (
+    await this.#sql.run(
+      `INSERT INTO logParts (systemId, correlationId, nodeId, part, partsCount, status, error, content, receivedAt)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+         ON CONFLICT (systemId, correlationId, nodeId, part) DO UPDATE SET
+           partsCount = excluded.partsCount, status = excluded.status, error = excluded.error,
+           content = excluded.content, receivedAt = excluded.receivedAt`,
+      ...[systemId, correlationId, node.codename, part, partsCount, status],
+      ...[errorInfo?.message ?? null, Buffer.from(content, 'base64'), now.toISOString()],
+    );
+    await this.#sql.run(
+      `DELETE FROM logParts WHERE systemId = ? AND correlationId NOT IN (
            SELECT correlationId FROM logParts WHERE systemId = ?
            GROUP BY correlationId ORDER BY MAX(receivedAt) DESC LIMIT ?)`,
-      )
-      .run(systemId, systemId, KEPT_REQUESTS);
-    this.#trim(systemId, now);
+      systemId,
+      systemId,
+      KEPT_REQUESTS,
+    );
+    await this.#trim(systemId, now);
   }
 
   /** Remembers what was asked for; as many requests as logs are kept. */
-  addRequest(systemId: string, correlationId: string, request: unknown, now: Date): void {
-    this.#database
-      .prepare('INSERT OR REPLACE INTO logRequests (systemId, correlationId, at, request) VALUES (?, ?, ?, ?)')
-      .run(systemId, correlationId, now.toISOString(), JSON.stringify(request));
-    this.#database
-      .prepare(
-        `DELETE FROM logRequests WHERE systemId = ? AND correlationId NOT IN
+  async addRequest(systemId: string, correlationId: string, request: unknown, now: Date): Promise<void> {
+    await this.#sql.run(
+      `INSERT INTO logRequests (systemId, correlationId, at, request) VALUES (?, ?, ?, ?)
+         ON CONFLICT (systemId, correlationId) DO UPDATE SET at = excluded.at, request = excluded.request`,
+      ...[systemId, correlationId, now.toISOString(), JSON.stringify(request)],
+    );
+    await this.#sql.run(
+      `DELETE FROM logRequests WHERE systemId = ? AND correlationId NOT IN
            (SELECT correlationId FROM logRequests WHERE systemId = ? ORDER BY at DESC, rowid DESC LIMIT ?)`,
-      )
-      .run(systemId, systemId, KEPT_REQUESTS);
+      systemId,
+      systemId,
+      KEPT_REQUESTS,
+    );
   }
 
   /** The newest first. */
-  requests(systemId: string): LogRequestRow[] {
-    const rows = this.#database
-      .prepare(`SELECT correlationId, at, request FROM logRequests WHERE systemId = ? ORDER BY at DESC, rowid DESC`)
-      .all(systemId) as unknown as (Omit<LogRequestRow, 'request'> & { request: string })[];
+  async requests(systemId: string): Promise<LogRequestRow[]> {
+    const rows = await this.#sql.all<Omit<LogRequestRow, 'request'> & { request: string }>(
+      `SELECT correlationId, at, request FROM logRequests WHERE systemId = ? ORDER BY at DESC, rowid DESC`,
+      systemId,
+    );
     return rows.map((row) => ({ ...row, request: JSON.parse(row.request) as LogRequestRow['request'] }));
   }
 
-  parts(systemId: string, correlationId: string): LogPart[] {
-    return this.#database
-      .prepare(
-        `SELECT nodeId, part, partsCount, status, error, content, receivedAt FROM logParts
+  parts(systemId: string, correlationId: string): Promise<LogPart[]> {
+    return this.#sql.all<LogPart>(
+      `SELECT nodeId, part, partsCount, status, error, content, receivedAt FROM logParts
          WHERE systemId = ? AND correlationId = ? ORDER BY nodeId, part`,
-      )
-      .all(systemId, correlationId) as unknown as LogPart[];
+      systemId,
+      correlationId,
+    );
   }
 
-  #trim(systemId: string, now: Date): void {
+  async #trim(systemId: string, now: Date): Promise<void> {
     const { maxAgeMs, maxBytes } = this.#limits;
     const oldest = new Date(now.getTime() - maxAgeMs).toISOString();
-    this.#database.prepare('DELETE FROM logParts WHERE receivedAt < ?').run(oldest);
-    this.#database.prepare('DELETE FROM logRequests WHERE at < ?').run(oldest);
-    this.#database
-      .prepare(
-        `DELETE FROM logParts WHERE rowid IN (SELECT row FROM (
-           SELECT rowid AS row, SUM(OCTET_LENGTH(content) + ${ROW_BYTES}) OVER (ORDER BY receivedAt DESC, rowid DESC) AS total
-           FROM logParts WHERE systemId = ?) WHERE total > ?)`,
-      )
-      .run(systemId, maxBytes);
+    await this.#sql.run('DELETE FROM logParts WHERE receivedAt < ?', oldest);
+    await this.#sql.run('DELETE FROM logRequests WHERE at < ?', oldest);
+    await this.#sql.run(
+      `DELETE FROM logParts WHERE rowid IN (SELECT number FROM (
+           SELECT rowid AS number,
+                  SUM(OCTET_LENGTH(content) + ${ROW_BYTES}) OVER (ORDER BY receivedAt DESC, rowid DESC) AS total
+           FROM logParts WHERE systemId = ?) AS summed WHERE total > ?)`,
+      systemId,
+      maxBytes,
+    );
   }
 }

@@ -1,7 +1,6 @@
 /** The messages of each unit's link, as many as the limit says, to be looked at and to recognise repetitions. */
-import type { DatabaseSync } from 'node:sqlite';
-import type { GroupCommit } from './group-commit.ts';
-import { UnitCounter } from './unit-counter.ts';
+import type { Sql } from './sql.ts';
+import type { UnitCounter } from './unit-counter.ts';
 
 export type Direction = 'received' | 'sent';
 export type Outcome = 'received' | 'refused' | 'sent' | 'acknowledged' | 'unacknowledged';
@@ -33,8 +32,6 @@ export interface LoggedMessage {
 const MAX_KEPT_CHARACTERS = 256 * 1024;
 /** Of one unit; a unit that sends large ones has fewer to be looked at. */
 const MAX_KEPT_BYTES = 32 * 1024 * 1024;
-/** Old messages are removed this many at a time. */
-const SLACK = 100;
 
 /** Members whose values are for the unit alone: they are not to be found in a log. */
 const SECRET_MEMBERS = new Set(['password', 'secret', 'blockKey', 'bearerToken']);
@@ -47,98 +44,70 @@ function textOf(data: unknown): string {
 type Row = { readonly [K in keyof LoggedMessage]-?: LoggedMessage[K] | null } & { readonly data: string | null };
 
 export class MessageLog {
-  readonly #database: DatabaseSync;
+  readonly #sql: Sql;
   readonly #limit: number;
-  readonly #counter = new UnitCounter(SLACK);
-  readonly #group: GroupCommit;
-  #lastId: number;
+  readonly #counter: UnitCounter;
 
-  constructor(database: DatabaseSync, limit: number, group: GroupCommit) {
-    this.#database = database;
+  constructor(sql: Sql, limit: number, counter: UnitCounter) {
+    this.#sql = sql;
     this.#limit = limit;
-    this.#group = group;
-    const row = database.prepare(`SELECT seq FROM sqlite_sequence WHERE name = 'messages'`).get();
-    this.#lastId = Number(row?.seq ?? 0);
+    this.#counter = counter;
   }
 
-  /** Adds a message with the next commit of the group, and answers its id now. */
-  note(systemId: string, message: NewMessage): number {
-    const id = this.#nextId();
-    this.#group.note('a message', () => this.#insert(id, systemId, message));
-    return id;
-  }
-
-  /** Adds a message now. */
-  add(systemId: string, message: NewMessage): void {
-    this.#insert(this.#nextId(), systemId, message);
-  }
-
-  #nextId(): number {
-    this.#lastId += 1;
-    return this.#lastId;
-  }
-
-  #insert(id: number, systemId: string, message: NewMessage): void {
+  async add(systemId: string, message: NewMessage): Promise<void> {
     const text = textOf(message.data);
-    this.#database
-      .prepare(
-        `INSERT INTO messages (id, systemId, at, direction, messageType, txn, outcome, detail, data)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-      )
-      .run(
-        ...[
-          id,
-          systemId,
-          message.at.toISOString(),
-          message.direction,
-          message.messageType ?? null,
-          message.txn ?? null,
-        ],
-        ...[message.outcome, message.detail ?? null, text.length > MAX_KEPT_CHARACTERS ? null : text],
-      );
-    if (this.#counter.isDue(systemId)) this.#trim(systemId);
+    await this.#sql.run(
+      `INSERT INTO messages (systemId, at, direction, messageType, txn, outcome, detail, data)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+      ...[systemId, message.at.toISOString(), message.direction, message.messageType ?? null, message.txn ?? null],
+      ...[message.outcome, message.detail ?? null, text.length > MAX_KEPT_CHARACTERS ? null : text],
+    );
+    if (this.#counter.isDue(systemId)) await this.#trim(systemId);
   }
 
-  /** With the next commit of the group. */
-  setOutcome(id: number, outcome: Outcome): void {
-    this.#group.note('the outcome of a message', () =>
-      this.#database.prepare('UPDATE messages SET outcome = ? WHERE id = ?').run(outcome, id),
+  /** What has become of a message to a unit. */
+  async setOutcome(systemId: string, txn: string, outcome: Outcome): Promise<void> {
+    await this.#sql.run(
+      `UPDATE messages SET outcome = ? WHERE systemId = ? AND direction = 'sent' AND txn = ?`,
+      ...[outcome, systemId, txn],
     );
   }
 
-  hasReceived(systemId: string, txn: string): boolean {
-    const found = this.#database
-      .prepare(
-        `SELECT 1 FROM messages WHERE systemId = ? AND direction = 'received' AND txn = ? AND outcome = 'received' LIMIT 1`,
-      )
-      .get(systemId, txn);
+  async hasReceived(systemId: string, txn: string): Promise<boolean> {
+    const found = await this.#sql.get(
+      `SELECT 1 FROM messages WHERE systemId = ? AND direction = 'received' AND txn = ? AND outcome = 'received' LIMIT 1`,
+      systemId,
+      txn,
+    );
     return found !== undefined;
   }
 
   /** The last messages, of one type if one is given; the oldest of them first. */
-  last(systemId: string, limit: number, messageType?: string): LoggedMessage[] {
-    this.#group.flush();
-    const rows = this.#database
-      .prepare(
-        `SELECT id, at, direction, messageType, txn, outcome, detail, data
-         FROM messages WHERE systemId = ? AND (messageType = ? OR ? IS NULL) ORDER BY id DESC LIMIT ?`,
-      )
-      .all(systemId, messageType ?? null, messageType ?? null, limit) as unknown as Row[];
+  async last(systemId: string, limit: number, messageType?: string): Promise<LoggedMessage[]> {
+    const rows = await this.#sql.all<Row>(
+      `SELECT id, at, direction, messageType, txn, outcome, detail, data
+         FROM messages WHERE systemId = ? AND (messageType = ? OR CAST(? AS TEXT) IS NULL) ORDER BY id DESC LIMIT ?`,
+      systemId,
+      messageType ?? null,
+      messageType ?? null,
+      limit,
+    );
     return rows.reverse().map((row) => {
       const known = Object.fromEntries(Object.entries(row).filter(([, value]) => value !== null));
       return { ...known, ...(row.data !== null && { data: JSON.parse(row.data) as unknown }) } as LoggedMessage;
     });
   }
 
-  #trim(systemId: string): void {
-    this.#database
-      .prepare(
-        `DELETE FROM messages WHERE id IN (
+  async #trim(systemId: string): Promise<void> {
+    await this.#sql.run(
+      `DELETE FROM messages WHERE id IN (
            SELECT id FROM (
-             SELECT id, ROW_NUMBER() OVER latest AS age, SUM(IFNULL(OCTET_LENGTH(data), 0)) OVER latest AS total
+             SELECT id, ROW_NUMBER() OVER latest AS age, SUM(COALESCE(OCTET_LENGTH(data), 0)) OVER latest AS total
              FROM messages WHERE systemId = ? WINDOW latest AS (ORDER BY id DESC)
-           ) WHERE age > ? OR total > ?)`,
-      )
-      .run(systemId, this.#limit, MAX_KEPT_BYTES);
+           ) AS aged WHERE age > ? OR total > ?)`,
+      systemId,
+      this.#limit,
+      MAX_KEPT_BYTES,
+    );
   }
 }

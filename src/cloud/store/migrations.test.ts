@@ -5,8 +5,8 @@ import { expect, test } from 'vitest';
 import { silentLogger } from '../../core/index.ts';
 import { openDatabase } from '../../storage/index.ts';
 import { wantedOn } from '../domain/facts.ts';
+import { openCloudDatabase } from './cloud-database.ts';
 import { MIGRATIONS } from './migrations.ts';
-import { openStores } from './open-stores.ts';
 
 const LIMITS = {
   messages: 100,
@@ -32,15 +32,17 @@ test('a database of the first cloud keeps its units, certificates, items and dep
       INSERT INTO deployments (systemId, itemId, version, subject, numInstances, priority, labels)
         VALUES ('u', 'web', '1.0.0', 'default', 2, 3, '["x"]');`);
     old.close();
-    const stores = await openStores(path, LIMITS, silentLogger);
-    expect(stores.units.list()).toMatchObject([{ systemId: 'u', fleet: '' }]);
-    expect(stores.units.nodePasswords('u')).toEqual({ main: 'pw' });
-    expect(stores.certificates.find('F')).toMatchObject({ role: 'operator', userName: null });
-    expect(stores.items.list()).toMatchObject([{ id: 'web', verification: 'valid' }]);
-    expect(wantedOn(stores, 'u')).toMatchObject([
-      { itemId: 'web', version: '1.0.0', subject: 'default', numInstances: 2, priority: 3, labels: ['x'] },
-    ]);
-    stores.stop();
+    const database = await openCloudDatabase(path, LIMITS, silentLogger);
+    await database.read(async (stores) => {
+      expect(await stores.units.list()).toMatchObject([{ systemId: 'u', fleet: '' }]);
+      expect(await stores.units.nodePasswords('u')).toEqual({ main: 'pw' });
+      expect(await stores.certificates.find('F')).toMatchObject({ role: 'operator', userName: null });
+      expect(await stores.items.list()).toMatchObject([{ id: 'web', verification: 'valid' }]);
+      expect(await wantedOn(stores, 'u')).toMatchObject([
+        { itemId: 'web', version: '1.0.0', subject: 'default', numInstances: 2, priority: 3, labels: ['x'] },
+      ]);
+    });
+    await database.stop();
   } finally {
     await rm(directory, { recursive: true, force: true });
   }

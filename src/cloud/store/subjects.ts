@@ -1,7 +1,6 @@
 /** Subjects, the units that they are assigned to, and the items that they have subscribed to (spec/product.md W5). */
-import type { DatabaseSync } from 'node:sqlite';
 import { AosError } from '../../core/index.ts';
-import { transaction } from '../../storage/index.ts';
+import type { Sql } from './sql.ts';
 
 export interface Subject {
   readonly id: string;
@@ -37,132 +36,115 @@ const subscriptionFrom = ({ labels, priority, ...row }: SubscriptionRow): Subscr
 });
 
 export class SubjectStore {
-  readonly #database: DatabaseSync;
+  readonly #sql: Sql;
 
-  constructor(database: DatabaseSync) {
-    this.#database = database;
+  constructor(sql: Sql) {
+    this.#sql = sql;
   }
 
-  list(): Subject[] {
-    return (this.#database.prepare('SELECT * FROM subjects ORDER BY id').all() as unknown as SubjectRow[]).map(
-      subjectFrom,
-    );
+  async list(): Promise<Subject[]> {
+    return (await this.#sql.all<SubjectRow>('SELECT * FROM subjects ORDER BY id')).map(subjectFrom);
   }
 
-  find(id: string): Subject | undefined {
-    const row = this.#database.prepare('SELECT * FROM subjects WHERE id = ?').get(id) as SubjectRow | undefined;
+  async find(id: string): Promise<Subject | undefined> {
+    const row = await this.#sql.get<SubjectRow>('SELECT * FROM subjects WHERE id = ?', id);
     return row && subjectFrom(row);
   }
 
   /** Throws `notFound`. */
-  get(id: string): Subject {
-    const subject = this.find(id);
+  async get(id: string): Promise<Subject> {
+    const subject = await this.find(id);
     if (!subject) throw new AosError('notFound', `there is no subject "${id}"; "aosctl subjects" lists all`);
     return subject;
   }
 
-  put({ id, type, title, fleet, priority, reported }: Subject): void {
-    this.#database
-      .prepare(
-        `INSERT INTO subjects (id, type, title, fleet, priority, reported) VALUES (?, ?, ?, ?, ?, ?)
+  async put({ id, type, title, fleet, priority, reported }: Subject): Promise<void> {
+    await this.#sql.run(
+      `INSERT INTO subjects (id, type, title, fleet, priority, reported) VALUES (?, ?, ?, ?, ?, ?)
          ON CONFLICT (id) DO UPDATE SET title = excluded.title, priority = excluded.priority, reported = excluded.reported`,
-      )
-      .run(id, type, title, fleet, priority, reported ? 1 : 0);
+      id,
+      type,
+      title,
+      fleet,
+      priority,
+      reported ? 1 : 0,
+    );
   }
 
-  delete(id: string): void {
-    this.#database.prepare('DELETE FROM subjects WHERE id = ?').run(id);
+  async delete(id: string): Promise<void> {
+    await this.#sql.run('DELETE FROM subjects WHERE id = ?', id);
   }
 
-  units(id: string): string[] {
-    const rows = this.#database
-      .prepare('SELECT systemId FROM subjectUnits WHERE subjectId = ? ORDER BY systemId')
-      .all(id) as unknown as { systemId: string }[];
+  async units(id: string): Promise<string[]> {
+    const rows = await this.#sql.all<{ systemId: string }>(
+      'SELECT systemId FROM subjectUnits WHERE subjectId = ? ORDER BY systemId',
+      id,
+    );
     return rows.map(({ systemId }) => systemId);
   }
 
-  ofUnit(systemId: string): Subject[] {
-    const rows = this.#database
-      .prepare(
-        `SELECT subjects.* FROM subjects JOIN subjectUnits ON subjectUnits.subjectId = subjects.id
+  async ofUnit(systemId: string): Promise<Subject[]> {
+    const rows = await this.#sql.all<SubjectRow>(
+      `SELECT subjects.* FROM subjects JOIN subjectUnits ON subjectUnits.subjectId = subjects.id
          WHERE systemId = ? ORDER BY id`,
-      )
-      .all(systemId) as unknown as SubjectRow[];
+      systemId,
+    );
     return rows.map(subjectFrom);
   }
 
   /** Assigns a subject; a user leaves the unit where it was. Answers the units that it has left. */
-  assign({ id, type }: Subject, systemId: string): string[] {
-    return transaction(
-      this.#database,
-      () => {
-        const left = type === 'user' ? this.units(id).filter((unit) => unit !== systemId) : [];
-        for (const unit of left) this.#remove(id, unit);
-        this.#database
-          .prepare('INSERT OR IGNORE INTO subjectUnits (subjectId, systemId) VALUES (?, ?)')
-          .run(id, systemId);
-        return left;
-      },
-      'cloud.subject-unit',
+  async assign({ id, type }: Subject, systemId: string): Promise<string[]> {
+    const left = type === 'user' ? (await this.units(id)).filter((unit) => unit !== systemId) : [];
+    for (const unit of left) await this.withdraw(id, unit);
+    await this.#sql.run(
+      'INSERT INTO subjectUnits (subjectId, systemId) VALUES (?, ?) ON CONFLICT DO NOTHING',
+      ...[id, systemId],
     );
+    return left;
   }
 
   /** False when it was not assigned. */
-  withdraw(id: string, systemId: string): boolean {
-    return this.#remove(id, systemId);
+  async withdraw(id: string, systemId: string): Promise<boolean> {
+    const changes = await this.#sql.run('DELETE FROM subjectUnits WHERE subjectId = ? AND systemId = ?', id, systemId);
+    return changes > 0;
   }
 
-  subscriptions(id: string): Subscription[] {
-    const rows = this.#database
-      .prepare(
-        `SELECT itemId, version, numInstances, priority, labels FROM subscriptions WHERE subjectId = ? ORDER BY itemId`,
-      )
-      .all(id) as unknown as SubscriptionRow[];
+  async subscriptions(id: string): Promise<Subscription[]> {
+    const rows = await this.#sql.all<SubscriptionRow>(
+      `SELECT itemId, version, numInstances, priority, labels FROM subscriptions WHERE subjectId = ? ORDER BY itemId`,
+      id,
+    );
     return rows.map(subscriptionFrom);
   }
 
   /** All units of the subject take the version of the subscription, whatever a campaign has brought to them before. */
-  subscribe(id: string, { itemId, version, numInstances, priority, labels }: Subscription): void {
-    transaction(
-      this.#database,
-      () => {
-        this.#database
-          .prepare(
-            `INSERT OR REPLACE INTO subscriptions (subjectId, itemId, version, numInstances, priority, labels)
-             VALUES (?, ?, ?, ?, ?, ?)`,
-          )
-          .run(id, itemId, version, numInstances, priority ?? null, JSON.stringify(labels));
-        this.#database
-          .prepare(
-            `DELETE FROM releases WHERE itemId = ? AND systemId IN
-               (SELECT systemId FROM subjectUnits WHERE subjectId = ?)`,
-          )
-          .run(itemId, id);
-      },
-      'cloud.subscription',
+  async subscribe(id: string, { itemId, version, numInstances, priority, labels }: Subscription): Promise<void> {
+    await this.#sql.run(
+      `INSERT INTO subscriptions (subjectId, itemId, version, numInstances, priority, labels) VALUES (?, ?, ?, ?, ?, ?)
+         ON CONFLICT (subjectId, itemId) DO UPDATE SET
+           version = excluded.version, numInstances = excluded.numInstances, priority = excluded.priority,
+           labels = excluded.labels`,
+      ...[id, itemId, version, numInstances, priority ?? null, JSON.stringify(labels)],
+    );
+    await this.#sql.run(
+      'DELETE FROM releases WHERE itemId = ? AND systemId IN (SELECT systemId FROM subjectUnits WHERE subjectId = ?)',
+      ...[itemId, id],
     );
   }
 
   /** False when there was none. */
-  unsubscribe(id: string, itemId: string): boolean {
-    const { changes } = this.#database
-      .prepare('DELETE FROM subscriptions WHERE subjectId = ? AND itemId = ?')
-      .run(id, itemId);
+  async unsubscribe(id: string, itemId: string): Promise<boolean> {
+    const changes = await this.#sql.run('DELETE FROM subscriptions WHERE subjectId = ? AND itemId = ?', id, itemId);
     return changes > 0;
   }
 
   /** Subjects that have subscribed to this version. */
-  subscribersOf(itemId: string, version: string): string[] {
-    const rows = this.#database
-      .prepare('SELECT subjectId FROM subscriptions WHERE itemId = ? AND version = ? ORDER BY subjectId')
-      .all(itemId, version) as unknown as { subjectId: string }[];
+  async subscribersOf(itemId: string, version: string): Promise<string[]> {
+    const rows = await this.#sql.all<{ subjectId: string }>(
+      'SELECT subjectId FROM subscriptions WHERE itemId = ? AND version = ? ORDER BY subjectId',
+      itemId,
+      version,
+    );
     return rows.map(({ subjectId }) => subjectId);
-  }
-
-  #remove(id: string, systemId: string): boolean {
-    const { changes } = this.#database
-      .prepare('DELETE FROM subjectUnits WHERE subjectId = ? AND systemId = ?')
-      .run(id, systemId);
-    return changes > 0;
   }
 }

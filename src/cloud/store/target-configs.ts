@@ -1,5 +1,6 @@
 /** Unit configurations for many units: of one model, or of one unit set. */
-import type { DatabaseSync } from 'node:sqlite';
+
+import type { Sql } from './sql.ts';
 import type { UnitWishes } from './units.ts';
 
 export type WantedConfig = NonNullable<UnitWishes['unitConfig']>;
@@ -11,32 +12,34 @@ export interface TargetConfig {
 }
 
 export class TargetConfigStore {
-  readonly #database: DatabaseSync;
+  readonly #sql: Sql;
 
-  constructor(database: DatabaseSync) {
-    this.#database = database;
+  constructor(sql: Sql) {
+    this.#sql = sql;
   }
 
-  list(): TargetConfig[] {
-    const rows = this.#database.prepare('SELECT * FROM targetConfigs ORDER BY target').all() as unknown as {
+  async list(): Promise<TargetConfig[]> {
+    const rows = await this.#sql.all<{
       target: string;
       config: string;
-    }[];
+    }>('SELECT * FROM targetConfigs ORDER BY target');
     return rows.map(({ target, config }) => ({ target, config: JSON.parse(config) as WantedConfig }));
   }
 
-  find(target: string): WantedConfig | undefined {
-    return this.list().find((entry) => entry.target === target)?.config;
+  async find(target: string): Promise<WantedConfig | undefined> {
+    return (await this.list()).find((entry) => entry.target === target)?.config;
   }
 
-  put(target: string, config: WantedConfig): void {
-    this.#database
-      .prepare('INSERT OR REPLACE INTO targetConfigs (target, config) VALUES (?, ?)')
-      .run(target, JSON.stringify(config));
+  async put(target: string, config: WantedConfig): Promise<void> {
+    await this.#sql.run(
+      'INSERT INTO targetConfigs (target, config) VALUES (?, ?) ON CONFLICT (target) DO UPDATE SET config = excluded.config',
+      target,
+      JSON.stringify(config),
+    );
   }
 
   /** False when there was none. */
-  delete(target: string): boolean {
-    return this.#database.prepare('DELETE FROM targetConfigs WHERE target = ?').run(target).changes > 0;
+  async delete(target: string): Promise<boolean> {
+    return (await this.#sql.run('DELETE FROM targetConfigs WHERE target = ?', target)) > 0;
   }
 }

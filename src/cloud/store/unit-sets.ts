@@ -1,7 +1,6 @@
 /** Selections of units for staged roll-outs and for verification (spec/product.md 1). */
-import type { DatabaseSync } from 'node:sqlite';
 import { AosError } from '../../core/index.ts';
-import { transaction } from '../../storage/index.ts';
+import type { Sql } from './sql.ts';
 
 export interface UnitSet {
   readonly name: string;
@@ -15,64 +14,62 @@ export interface UnitSet {
 type Row = { readonly name: string; readonly fleet: string; readonly verification: number };
 
 export class UnitSetStore {
-  readonly #database: DatabaseSync;
+  readonly #sql: Sql;
 
-  constructor(database: DatabaseSync) {
-    this.#database = database;
+  constructor(sql: Sql) {
+    this.#sql = sql;
   }
 
-  list(): UnitSet[] {
-    const rows = this.#database.prepare('SELECT * FROM unitSets ORDER BY name').all() as unknown as Row[];
-    return rows.map((row) => this.#fromRow(row));
+  async list(): Promise<UnitSet[]> {
+    const rows = await this.#sql.all<Row>('SELECT * FROM unitSets ORDER BY name');
+    const sets: UnitSet[] = [];
+    for (const row of rows) sets.push(await this.#fromRow(row));
+    return sets;
   }
 
-  find(name: string): UnitSet | undefined {
-    const row = this.#database.prepare('SELECT * FROM unitSets WHERE name = ?').get(name) as Row | undefined;
+  async find(name: string): Promise<UnitSet | undefined> {
+    const row = await this.#sql.get<Row>('SELECT * FROM unitSets WHERE name = ?', name);
     return row && this.#fromRow(row);
   }
 
   /** Throws `notFound`. */
-  get(name: string): UnitSet {
-    const set = this.find(name);
+  async get(name: string): Promise<UnitSet> {
+    const set = await this.find(name);
     if (!set) throw new AosError('notFound', `there is no unit set "${name}"; "aosctl unit-sets" lists all`);
     return set;
   }
 
   /** Makes the set exactly this. */
-  put({ name, fleet, verification, units }: UnitSet): void {
-    transaction(
-      this.#database,
-      () => {
-        this.#database
-          .prepare(
-            `INSERT INTO unitSets (name, fleet, verification) VALUES (?, ?, ?)
-             ON CONFLICT (name) DO UPDATE SET fleet = excluded.fleet, verification = excluded.verification`,
-          )
-          .run(name, fleet, verification ? 1 : 0);
-        this.#database.prepare('DELETE FROM unitSetMembers WHERE name = ?').run(name);
-        const insert = this.#database.prepare('INSERT INTO unitSetMembers (name, systemId) VALUES (?, ?)');
-        for (const systemId of new Set(units)) insert.run(name, systemId);
-      },
-      'cloud.unit-set',
+  async put({ name, fleet, verification, units }: UnitSet): Promise<void> {
+    await this.#sql.run(
+      `INSERT INTO unitSets (name, fleet, verification) VALUES (?, ?, ?)
+         ON CONFLICT (name) DO UPDATE SET fleet = excluded.fleet, verification = excluded.verification`,
+      ...[name, fleet, verification ? 1 : 0],
     );
+    await this.#sql.run('DELETE FROM unitSetMembers WHERE name = ?', name);
+    for (const systemId of new Set(units)) {
+      await this.#sql.run('INSERT INTO unitSetMembers (name, systemId) VALUES (?, ?)', name, systemId);
+    }
   }
 
-  delete(name: string): void {
-    this.#database.prepare('DELETE FROM unitSets WHERE name = ?').run(name);
+  async delete(name: string): Promise<void> {
+    await this.#sql.run('DELETE FROM unitSets WHERE name = ?', name);
   }
 
   /** Names of the sets of a unit. */
-  ofUnit(systemId: string): { readonly name: string; readonly verification: boolean }[] {
-    const rows = this.#database
-      .prepare('SELECT unitSets.* FROM unitSets JOIN unitSetMembers USING (name) WHERE systemId = ? ORDER BY name')
-      .all(systemId) as unknown as Row[];
+  async ofUnit(systemId: string): Promise<{ readonly name: string; readonly verification: boolean }[]> {
+    const rows = await this.#sql.all<Row>(
+      'SELECT unitSets.* FROM unitSets JOIN unitSetMembers USING (name) WHERE systemId = ? ORDER BY name',
+      systemId,
+    );
     return rows.map(({ name, verification }) => ({ name, verification: verification === 1 }));
   }
 
-  #fromRow({ name, fleet, verification }: Row): UnitSet {
-    const members = this.#database
-      .prepare('SELECT systemId FROM unitSetMembers WHERE name = ? ORDER BY systemId')
-      .all(name) as unknown as { systemId: string }[];
+  async #fromRow({ name, fleet, verification }: Row): Promise<UnitSet> {
+    const members = await this.#sql.all<{ systemId: string }>(
+      'SELECT systemId FROM unitSetMembers WHERE name = ? ORDER BY systemId',
+      name,
+    );
     return { name, fleet, verification: verification === 1, units: members.map(({ systemId }) => systemId) };
   }
 }

@@ -1,8 +1,8 @@
 /** People and programs that work with the cloud, and the tokens that stand for them. */
 import { createHash, randomBytes } from 'node:crypto';
-import type { DatabaseSync } from 'node:sqlite';
 import { AosError } from '../../core/index.ts';
 import type { Actor, Role } from '../access/roles.ts';
+import type { Sql } from './sql.ts';
 
 /** `login` opens a session once, `session` is a browser's cookie, `bearer` is for programs. */
 export type TokenKind = 'login' | 'session' | 'bearer';
@@ -21,70 +21,80 @@ const TOKENS_PER_KIND = 50;
 const hashOf = (token: string) => createHash('sha256').update(token).digest('hex');
 
 export class UserStore {
-  readonly #database: DatabaseSync;
+  readonly #sql: Sql;
 
-  constructor(database: DatabaseSync) {
-    this.#database = database;
+  constructor(sql: Sql) {
+    this.#sql = sql;
   }
 
-  list(): UserRow[] {
-    return this.#database.prepare('SELECT * FROM users ORDER BY name').all() as unknown as UserRow[];
+  list(): Promise<UserRow[]> {
+    return this.#sql.all<UserRow>('SELECT * FROM users ORDER BY name');
   }
 
-  find(name: string): UserRow | undefined {
-    return this.#database.prepare('SELECT * FROM users WHERE name = ?').get(name) as UserRow | undefined;
+  find(name: string): Promise<UserRow | undefined> {
+    return this.#sql.get<UserRow>('SELECT * FROM users WHERE name = ?', name);
   }
 
   /** Throws `notFound`. */
-  get(name: string): UserRow {
-    const user = this.find(name);
+  async get(name: string): Promise<UserRow> {
+    const user = await this.find(name);
     if (!user) throw new AosError('notFound', `there is no user "${name}"; "aosctl users" lists all`);
     return user;
   }
 
-  put(name: string, role: Role, scope: string, now: Date): void {
-    this.#database
-      .prepare(
-        `INSERT INTO users (name, role, scope, createdAt) VALUES (?, ?, ?, ?)
+  async put(name: string, role: Role, scope: string, now: Date): Promise<void> {
+    await this.#sql.run(
+      `INSERT INTO users (name, role, scope, createdAt) VALUES (?, ?, ?, ?)
          ON CONFLICT (name) DO UPDATE SET role = excluded.role, scope = excluded.scope`,
-      )
-      .run(name, role, scope, now.toISOString());
+      name,
+      role,
+      scope,
+      now.toISOString(),
+    );
   }
 
-  delete(name: string): void {
-    this.#database.prepare('DELETE FROM users WHERE name = ?').run(name);
+  async delete(name: string): Promise<void> {
+    await this.#sql.run('DELETE FROM users WHERE name = ?', name);
   }
 
   /** A new token; only its hash is kept. */
-  newToken(userName: string, kind: TokenKind, lifetimeMs: number, now: Date): string {
+  async newToken(userName: string, kind: TokenKind, lifetimeMs: number, now: Date): Promise<string> {
     const token = randomBytes(TOKEN_BYTES).toString('base64url');
-    this.#database.prepare('DELETE FROM accessTokens WHERE expiresAt <= ?').run(now.toISOString());
-    this.#database
-      .prepare('INSERT INTO accessTokens (hash, userName, kind, expiresAt) VALUES (?, ?, ?, ?)')
-      .run(hashOf(token), userName, kind, new Date(now.getTime() + lifetimeMs).toISOString());
-    this.#database
-      .prepare(
-        `DELETE FROM accessTokens WHERE userName = ? AND kind = ? AND hash NOT IN
+    await this.#sql.run('DELETE FROM accessTokens WHERE expiresAt <= ?', now.toISOString());
+    await this.#sql.run(
+      'INSERT INTO accessTokens (hash, userName, kind, expiresAt) VALUES (?, ?, ?, ?)',
+      hashOf(token),
+      userName,
+      kind,
+      new Date(now.getTime() + lifetimeMs).toISOString(),
+    );
+    await this.#sql.run(
+      `DELETE FROM accessTokens WHERE userName = ? AND kind = ? AND hash NOT IN
            (SELECT hash FROM accessTokens WHERE userName = ? AND kind = ? ORDER BY expiresAt DESC, rowid DESC LIMIT ?)`,
-      )
-      .run(userName, kind, userName, kind, TOKENS_PER_KIND);
+      userName,
+      kind,
+      userName,
+      kind,
+      TOKENS_PER_KIND,
+    );
     return token;
   }
 
   /** The user of a token, while it is valid. */
-  ofToken(token: string, kind: TokenKind, now: Date): UserRow | undefined {
-    return this.#database
-      .prepare(
-        `SELECT users.* FROM accessTokens JOIN users ON users.name = accessTokens.userName
+  ofToken(token: string, kind: TokenKind, now: Date): Promise<UserRow | undefined> {
+    return this.#sql.get<UserRow>(
+      `SELECT users.* FROM accessTokens JOIN users ON users.name = accessTokens.userName
          WHERE hash = ? AND kind = ? AND expiresAt > ?`,
-      )
-      .get(hashOf(token), kind, now.toISOString()) as UserRow | undefined;
+      hashOf(token),
+      kind,
+      now.toISOString(),
+    );
   }
 
   /** As `ofToken`, and the token is of no use any more. */
-  takeToken(token: string, kind: TokenKind, now: Date): UserRow | undefined {
-    const user = this.ofToken(token, kind, now);
-    const { changes } = this.#database.prepare('DELETE FROM accessTokens WHERE hash = ?').run(hashOf(token));
+  async takeToken(token: string, kind: TokenKind, now: Date): Promise<UserRow | undefined> {
+    const user = await this.ofToken(token, kind, now);
+    const changes = await this.#sql.run('DELETE FROM accessTokens WHERE hash = ?', hashOf(token));
     return changes > 0 ? user : undefined;
   }
 }

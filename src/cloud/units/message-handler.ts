@@ -3,8 +3,10 @@ import type { BlobInfo, CloudMessage, Identity, RequestBlobUrls, UnitMessage } f
 import { blobInfo } from '../blobs/blob-vault.ts';
 import type { BlobDeltas } from '../blobs/deltas/blob-deltas.ts';
 import { wantedOn } from '../domain/facts.ts';
+import type { CloudDatabase } from '../store/cloud-database.ts';
 import { type InstanceName, stateChecksum } from '../store/instance-states.ts';
-import type { Stores } from '../store/open-stores.ts';
+import type { BlobRow } from '../store/items.ts';
+import type { Stores } from '../store/stores.ts';
 import type { UnitEvents } from './events.ts';
 import type { NodeProvisioning } from './node-provisioning.ts';
 import { hasMovedNodes, mergeUnitStatus } from './unit-picture.ts';
@@ -12,7 +14,7 @@ import type { MessageHandler } from './unit-session.ts';
 
 export interface HandlerParts {
   readonly systemId: string;
-  readonly stores: Stores;
+  readonly database: CloudDatabase;
   readonly events: UnitEvents;
   readonly nodes: NodeProvisioning;
   readonly blobsUrl: () => string;
@@ -23,7 +25,7 @@ export interface HandlerParts {
   /** Told when the unit has drawn its picture anew. */
   readonly onFullStatus: () => void;
   /** Told when a status says that a node is in another state than before. */
-  readonly onNodesMoved: () => void;
+  readonly onNodesMoved: () => Promise<void>;
   readonly now: () => Date;
 }
 
@@ -50,62 +52,54 @@ export class UnitMessageHandler implements MessageHandler {
     this.#parts = parts;
   }
 
-  store(message: UnitMessage, log: () => void): Promise<void> {
-    const { stores, systemId, now } = this.#parts;
-    return stores.group.run(() => {
-      log();
-      stores.units.setSeen(systemId, now());
-      this.#remember(message);
-    });
-  }
-
-  #remember(message: UnitMessage): void {
-    const { stores, systemId, now } = this.#parts;
+  async store(message: UnitMessage, stores: Stores): Promise<void> {
+    const { systemId, now } = this.#parts;
+    await stores.units.setSeen(systemId, now());
     switch (message.messageType) {
       case 'unitStatus': {
-        const before = stores.units.picture(systemId);
+        const before = await stores.units.picture(systemId);
         const after = mergeUnitStatus(before, message);
         this.#nodesMoved = hasMovedNodes(before, after);
-        stores.units.setPicture(systemId, after);
+        await stores.units.setPicture(systemId, after);
         break;
       }
       case 'newState':
-        if (isIntact(message)) stores.states.put(systemId, instanceOf(message), message.state, now());
+        if (isIntact(message)) await stores.states.put(systemId, instanceOf(message), message.state, now());
         break;
       case 'monitoringData':
-        stores.samples.add(systemId, message, now());
+        await stores.samples.add(systemId, message, now());
         break;
       case 'alerts':
-        stores.alerts.add(systemId, message.items);
+        await stores.alerts.add(systemId, message.items);
         break;
       case 'pushLog':
-        stores.logs.add(systemId, message, now());
+        await stores.logs.add(systemId, message, now());
         break;
       case 'installUnitCertificatesConfirmation':
         for (const { serial } of message.certificates) {
-          if (serial !== '') stores.certificates.setInstalled(systemId, serial, now());
+          if (serial !== '') await stores.certificates.setInstalled(systemId, serial, now());
         }
         break;
     }
   }
 
   async react(message: UnitMessage): Promise<void> {
-    const { events, nodes, onFullStatus, onNodesMoved, send, stores, systemId } = this.#parts;
+    const { database, events, nodes, onFullStatus, onNodesMoved, send, systemId } = this.#parts;
     switch (message.messageType) {
       case 'unitStatus':
         events.publish(systemId, 'status', { isDeltaInfo: message.isDeltaInfo });
         if (!message.isDeltaInfo) onFullStatus();
-        if (this.#nodesMoved) onNodesMoved();
+        if (this.#nodesMoved) await onNodesMoved();
         break;
       case 'requestBlobUrls':
-        this.#tellWhere(message);
+        await this.#tellWhere(message);
         break;
       case 'newState':
         this.#judgeState(message);
         break;
       case 'stateRequest': {
         const instance = instanceOf(message);
-        const state = message.default ? '' : stores.states.get(systemId, instance);
+        const state = message.default ? '' : await database.read(({ states }) => states.get(systemId, instance));
         send({ messageType: 'updateState', ...members(instance), stateChecksum: stateChecksum(state), state });
         break;
       }
@@ -143,12 +137,20 @@ export class UnitMessageHandler implements MessageHandler {
   }
 
   /** Those of the blobs that belong to an item of the unit; for others it learns that there is none. */
-  #tellWhere({ correlationId, digests, bases: baseDigests = [] }: RequestBlobUrls): void {
-    const { send, stores, systemId, blobsUrl, deltas } = this.#parts;
-    const itemIds = wantedOn(stores, systemId).map(({ itemId }) => itemId);
-    const find = (digest: string) => stores.items.blobOfItems(itemIds, digest) ?? [];
-    const blobs = digests.flatMap(find);
-    const bases = baseDigests.flatMap(find);
+  async #tellWhere({ correlationId, digests, bases: baseDigests = [] }: RequestBlobUrls): Promise<void> {
+    const { database, send, systemId, blobsUrl, deltas } = this.#parts;
+    const { blobs, bases } = await database.read(async (stores) => {
+      const itemIds = new Set((await wantedOn(stores, systemId)).map(({ itemId }) => itemId));
+      const find = async (wanted: readonly string[]) => {
+        const found: BlobRow[] = [];
+        for (const digest of wanted) {
+          const blob = await stores.items.blobOfItems(itemIds, digest);
+          if (blob) found.push(blob);
+        }
+        return found;
+      };
+      return { blobs: await find(digests), bases: await find(baseDigests) };
+    });
     const answer = (items: readonly BlobInfo[]) => send({ messageType: 'blobUrls', correlationId, items });
     if (!deltas || bases.length === 0) {
       answer(blobs.map((blob) => blobInfo(blob, blobsUrl())));

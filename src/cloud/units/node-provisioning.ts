@@ -9,10 +9,9 @@ import type {
   RenewCertificatesNotification,
   StartProvisioningResponse,
 } from '../../protocol/index.ts';
-import { transaction } from '../../storage/index.ts';
 import type { Authority, IssuedCertificate } from '../pki/authority.ts';
 import type { CertificateOwner } from '../store/certificates.ts';
-import type { Stores } from '../store/open-stores.ts';
+import type { CloudDatabase } from '../store/cloud-database.ts';
 import type { UnitEvents } from './events.ts';
 
 type Answer = StartProvisioningResponse | FinishProvisioningResponse | DeprovisioningResponse;
@@ -24,7 +23,7 @@ const SECRETS_VERSION = '2.0.0';
 
 export interface NodeProvisioningParts {
   readonly authority: Authority;
-  readonly stores: Stores;
+  readonly database: CloudDatabase;
   readonly events: UnitEvents;
   readonly discoveryUrl: () => string;
   readonly now: () => Date;
@@ -39,8 +38,8 @@ export class NodeProvisioning {
   }
 
   /** Begins to take a node into the unit; the password becomes the security officer's PIN of its tokens. */
-  start(systemId: string, nodeId: string, password: string, send: Send): void {
-    this.#parts.stores.units.setNodePassword(systemId, nodeId, password);
+  async start(systemId: string, nodeId: string, password: string, send: Send): Promise<void> {
+    await this.#parts.database.write(({ units }) => units.setNodePassword(systemId, nodeId, password));
     send({
       messageType: 'startProvisioningRequest',
       correlationId: randomUUID(),
@@ -50,21 +49,23 @@ export class NodeProvisioning {
   }
 
   /** Begins to take a node out of the unit. */
-  deprovision(systemId: string, nodeId: string, send: Send): void {
+  async deprovision(systemId: string, nodeId: string, send: Send): Promise<void> {
     send({
       messageType: 'deprovisioningRequest',
       correlationId: randomUUID(),
       node: { codename: nodeId },
-      password: this.#passwordOf(systemId, nodeId),
+      password: await this.#passwordOf(systemId, nodeId),
     });
   }
 
   /** Asks the unit to renew certificates: those of the given types, or all. Answers how many. */
-  renew(systemId: string, types: readonly string[] | undefined, send: Send): number {
-    const { stores } = this.#parts;
+  async renew(systemId: string, types: readonly string[] | undefined, send: Send): Promise<number> {
+    const { known, passwords } = await this.#parts.database.read(async (stores) => ({
+      known: await stores.certificates.ofUnit(systemId),
+      passwords: await stores.units.nodePasswords(systemId),
+    }));
     const newest = new Map(
-      stores.certificates
-        .ofUnit(systemId)
+      known
         .filter(({ revokedAt, type }) => revokedAt === null && (types === undefined || types.includes(type ?? '')))
         .map((certificate) => [`${certificate.nodeId} ${certificate.type}`, certificate] as const),
     );
@@ -82,10 +83,7 @@ export class NodeProvisioning {
       certificates,
       unitSecrets: {
         version: SECRETS_VERSION,
-        nodes: Object.entries(stores.units.nodePasswords(systemId)).map(([codename, secret]) => ({
-          node: { codename },
-          secret,
-        })),
+        nodes: Object.entries(passwords).map(([codename, secret]) => ({ node: { codename }, secret })),
       },
     };
     send(message);
@@ -111,20 +109,26 @@ export class NodeProvisioning {
 
   /** Signs one request and lists the certificate. */
   async sign(owner: CertificateOwner, csr: string): Promise<IssuedCertificate> {
-    const { authority, stores, discoveryUrl, now } = this.#parts;
+    const { authority, database, discoveryUrl, now } = this.#parts;
     if (!TYPES.includes(owner.type)) {
       throw new AosError('notSupported', `certificate type "${owner.type}" is none of ${TYPES.join(', ')}`);
     }
     const issued = await authority.issueForUnit({
       ...{ csr, systemId: owner.systemId, type: owner.type, discoveryUrl: discoveryUrl() },
     });
-    stores.certificates.addForUnit(issued, owner, now());
+    await database.write(async ({ certificates, units }) => {
+      // Signing took time: a unit that was reset meanwhile has no certificates, and gets none.
+      if ((await units.get(owner.systemId)).status !== 'provisioned') {
+        throw new AosError('wrongState', `unit ${owner.systemId} is not provisioned any more`);
+      }
+      await certificates.addForUnit(issued, owner, now());
+    });
     return issued;
   }
 
   /** The next step after a unit's answer. */
   async answered(systemId: string, answer: Answer, send: Send): Promise<void> {
-    const { stores, now } = this.#parts;
+    const { database, now } = this.#parts;
     const nodeId = answer.node.codename;
     const { errorInfo } = answer;
     if (errorInfo) {
@@ -139,9 +143,9 @@ export class NodeProvisioning {
         this.#tell(systemId, nodeId, 'provisioned');
         break;
       case 'deprovisioningResponse':
-        transaction(stores.database, () => {
-          stores.certificates.revoke(systemId, nodeId, now());
-          stores.units.setNodePassword(systemId, nodeId, undefined);
+        await database.write(async ({ certificates, units }) => {
+          await certificates.revoke(systemId, nodeId, now());
+          await units.setNodePassword(systemId, nodeId, undefined);
         });
         this.#tell(systemId, nodeId, 'unprovisioned');
         break;
@@ -166,12 +170,12 @@ export class NodeProvisioning {
       ...(correlationId !== undefined && { correlationId }),
       node: { codename: nodeId },
       certificates,
-      password: this.#passwordOf(systemId, nodeId),
+      password: await this.#passwordOf(systemId, nodeId),
     });
   }
 
-  #passwordOf(systemId: string, nodeId: string): string {
-    return this.#parts.stores.units.nodePasswords(systemId)[nodeId] ?? '';
+  async #passwordOf(systemId: string, nodeId: string): Promise<string> {
+    return (await this.#parts.database.read(({ units }) => units.nodePasswords(systemId)))[nodeId] ?? '';
   }
 
   #tell(systemId: string, nodeId: string, step: string, error?: string): void {

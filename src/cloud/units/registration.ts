@@ -1,10 +1,10 @@
 /** Registration of a unit by a provisioning tool (spec/provisioning.md 7, spec/decisions.md PR-01, PR-02, PR-04). */
 import * as z from 'zod';
 import { AosError, digestOf, isObject, parseJson } from '../../core/index.ts';
-import { transaction } from '../../storage/index.ts';
 import type { Authority, IssuedCertificate } from '../pki/authority.ts';
 import type { CertificateOwner } from '../store/certificates.ts';
-import type { Stores } from '../store/open-stores.ts';
+import type { CloudDatabase } from '../store/cloud-database.ts';
+import type { Stores } from '../store/stores.ts';
 import type { UnitEvents } from './events.ts';
 
 const Csr = z.string().min(1, 'expected a certificate request');
@@ -66,7 +66,7 @@ export function requestedCertificates(
 
 export interface RegistrationParts {
   readonly authority: Authority;
-  readonly stores: Stores;
+  readonly database: CloudDatabase;
   readonly events: UnitEvents;
   readonly discoveryUrl: () => string;
   readonly now: () => Date;
@@ -80,12 +80,12 @@ export async function registerUnit(
   parts: RegistrationParts,
   request: RegistrationRequest,
 ): Promise<RegistrationAnswer> {
-  const { authority, stores, events, discoveryUrl, now } = parts;
+  const { authority, database, events, discoveryUrl, now } = parts;
   const systemId = request.system_uid;
   const secrets = parseJson(request.secure_data, 'secure_data');
   if (!isObject(secrets)) throw new AosError('invalidArgument', 'secure_data: expected the text of a JSON object');
   const requestDigest = digestOf(JSON.stringify(request));
-  const former = answerOrRefusal(stores, systemId, requestDigest);
+  const former = await database.read((stores) => answerOrRefusal(stores, systemId, requestDigest));
   if (former) return former;
 
   const issued: { readonly owner: CertificateOwner; readonly certificate: IssuedCertificate }[] = [];
@@ -104,35 +104,32 @@ export async function registerUnit(
       cert: certificate.chain,
     })),
   };
-  return transaction(
-    stores.database,
-    () => {
-      // Signing took time: another request may have been faster.
-      const faster = answerOrRefusal(stores, systemId, requestDigest);
-      if (faster) return faster;
-      stores.units.register(
-        {
-          ...{ systemId, requestDigest, answer },
-          modelName: request.model_name,
-          modelVersion: request.model_version,
-          nodes: request.nodes,
-          secureData: request.secure_data,
-        },
-        now(),
-      );
-      stores.certificates.revoke(systemId, undefined, now());
-      for (const { owner, certificate } of issued) stores.certificates.addForUnit(certificate, owner, now());
-      events.publish(systemId, 'registered', { nodes: request.nodes.map(nodeIdOf) });
-      return answer;
-    },
-    'cloud.registration',
-  );
+  const faster = await database.write(async (stores) => {
+    // Signing took time: another request may have been faster.
+    const known = await answerOrRefusal(stores, systemId, requestDigest);
+    if (known) return known;
+    const registration = {
+      ...{ systemId, requestDigest, answer, nodes: request.nodes, secureData: request.secure_data },
+      ...{ modelName: request.model_name, modelVersion: request.model_version },
+    };
+    await stores.units.register(registration, now());
+    await stores.certificates.revoke(systemId, undefined, now());
+    for (const { owner, certificate } of issued) await stores.certificates.addForUnit(certificate, owner, now());
+    return undefined;
+  }, 'cloud.registration');
+  if (faster) return faster;
+  events.publish(systemId, 'registered', { nodes: request.nodes.map(nodeIdOf) });
+  return answer;
 }
 
-function answerOrRefusal(stores: Stores, systemId: string, requestDigest: string): RegistrationAnswer | undefined {
-  const unit = stores.units.find(systemId);
+async function answerOrRefusal(
+  { units }: Stores,
+  systemId: string,
+  requestDigest: string,
+): Promise<RegistrationAnswer | undefined> {
+  const unit = await units.find(systemId);
   if (unit?.status !== 'provisioned') return undefined;
-  const former = stores.units.registrationAnswer(systemId, requestDigest);
+  const former = await units.registrationAnswer(systemId, requestDigest);
   if (former) return former as RegistrationAnswer;
   throw new AosError(
     'invalidArgument',

@@ -1,15 +1,16 @@
 /** Renews certificates of units in time (spec/product.md W13). */
 import { asAosError, type Logger } from '../../core/index.ts';
-import type { CertificateRow, CertificateStore } from '../store/certificates.ts';
+import type { CertificateRow } from '../store/certificates.ts';
+import type { CloudDatabase } from '../store/cloud-database.ts';
 
 const LOOK_EVERY_MS = 6 * 3_600_000;
 
 export interface RenewalParts {
-  readonly certificates: CertificateStore;
+  readonly database: CloudDatabase;
   readonly renewBeforeMs: number;
   readonly isOnline: (systemId: string) => boolean;
   /** Asks an online unit for new certificates of these types. */
-  readonly renew: (systemId: string, types: readonly string[]) => void;
+  readonly renew: (systemId: string, types: readonly string[]) => Promise<void>;
   readonly now: () => Date;
   readonly logger: Logger;
 }
@@ -35,7 +36,7 @@ export class Renewals {
   }
 
   start(): void {
-    this.#timer = setInterval(() => this.#lookSafely(), LOOK_EVERY_MS);
+    this.#timer = setInterval(() => this.look(), LOOK_EVERY_MS);
     this.#timer.unref();
   }
 
@@ -43,26 +44,25 @@ export class Renewals {
     clearInterval(this.#timer);
   }
 
-  #lookSafely(): void {
-    try {
-      this.look();
-    } catch (error) {
-      const { logger } = this.#parts;
-      logger.error({ error: asAosError(error).message }, 'it could not be found out which certificates end soon');
-    }
-  }
-
   /** Asks the units that are online, or one of them that has just come; each at most once between two looks. */
   look(only?: string): void {
-    const { certificates, renewBeforeMs, isOnline, renew, now, logger } = this.#parts;
-    const due = typesToRenew(certificates.endingBefore(new Date(now().getTime() + renewBeforeMs), only));
+    this.#look(only).catch((error) => {
+      const { logger } = this.#parts;
+      logger.error({ error: asAosError(error).message }, 'it could not be found out which certificates end soon');
+    });
+  }
+
+  async #look(only: string | undefined): Promise<void> {
+    const { database, renewBeforeMs, isOnline, renew, now, logger } = this.#parts;
+    const end = new Date(now().getTime() + renewBeforeMs);
+    const due = typesToRenew(await database.read(({ certificates }) => certificates.endingBefore(end, only)));
     for (const [systemId, types] of due) {
       if (!isOnline(systemId)) continue;
       const lastMs = this.#asked.get(systemId);
       if (lastMs !== undefined && performance.now() - lastMs < LOOK_EVERY_MS) continue;
       this.#asked.set(systemId, performance.now());
       try {
-        renew(systemId, types);
+        await renew(systemId, types);
         logger.info({ systemId, types }, 'certificates of a unit end soon; it is asked to renew them');
       } catch (error) {
         logger.warn({ systemId, error: asAosError(error).message }, 'a unit could not be asked to renew certificates');

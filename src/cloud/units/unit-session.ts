@@ -11,7 +11,9 @@ import {
   peekTxn,
   type UnitMessage,
 } from '../../protocol/index.ts';
-import type { MessageLog } from '../store/messages.ts';
+import type { CloudDatabase } from '../store/cloud-database.ts';
+import type { NewMessage } from '../store/messages.ts';
+import type { Stores } from '../store/stores.ts';
 import type { UnitEvents } from './events.ts';
 
 export interface SessionTimes {
@@ -22,8 +24,8 @@ export interface SessionTimes {
 
 /** What the cloud does with a message. */
 export interface MessageHandler {
-  /** Makes durable what must be before the acknowledgement, in one transaction with the log. */
-  store(message: UnitMessage, log: () => void): Promise<void>;
+  /** Writes what must be durable before the acknowledgement, in one transaction with the log. */
+  store(message: UnitMessage, stores: Stores): Promise<void>;
   /** Everything else, after the acknowledgement. */
   react(message: UnitMessage): Promise<void>;
 }
@@ -32,7 +34,7 @@ export interface SessionOptions {
   readonly systemId: string;
   readonly socket: WebSocket;
   readonly times: SessionTimes;
-  readonly log: MessageLog;
+  readonly database: CloudDatabase;
   readonly events: UnitEvents;
   readonly logger: Logger;
   readonly now: () => Date;
@@ -56,7 +58,6 @@ export interface Disturbance {
 }
 
 interface Outstanding extends SentMessage {
-  readonly id: number;
   transmissions: number;
   timer: NodeJS.Timeout;
   readonly settle: (acknowledged: boolean) => void;
@@ -79,7 +80,7 @@ export class UnitSession {
   #disturbance: Disturbance | undefined;
   /** After so many more messages, receipts included, nothing passes any more. */
   #messagesLeft = Number.POSITIVE_INFINITY;
-  /** Messages are handled one after the other. */
+  /** Messages are handled one after the other, and so is what the unit is told of what it should be. */
   #work: Promise<void> = Promise.resolve();
   #lastHeardMs = performance.now();
   #closed = false;
@@ -100,7 +101,9 @@ export class UnitSession {
       if (!this.#passes()) return;
       // The last message that passes is handled, and its receipt does not pass.
       const isLast = this.#messagesLeft === 0;
-      this.#work = this.#work.then(() => this.#receive(frame)).finally(() => (isLast ? this.cut() : socket.resume()));
+      this.step(() => this.#receive(frame))
+        .catch((error) => options.logger.error({ error: asAosError(error).message }, 'a frame was not handled'))
+        .finally(() => (isLast ? this.cut() : socket.resume()));
     });
     socket.on('error', (error) => options.logger.warn({ error: error.message }, 'the link of a unit failed'));
     socket.on('close', (code) => {
@@ -132,11 +135,28 @@ export class UnitSession {
   }
 
   /**
+   * Does something between two messages of the unit. What is read there and sent is no older than what was sent before:
+   * two steps never overtake each other. A step must not wait for an acknowledgement, nor for another step.
+   */
+  step<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#work.then(work);
+    // Whoever has asked hears of the failure.
+    this.#work = result.then(
+      () => undefined,
+      () => undefined,
+    );
+    return result;
+  }
+
+  /**
    * Sends a message; answers true when the unit has acknowledged it, false when it never did. Throws
    * `invalidArgument` for a message that does not fit its schema, `wrongState` when the unit is gone.
    */
-  send(message: CloudMessage): { readonly txn: string; readonly acknowledged: Promise<boolean> } {
-    const { log, now } = this.#options;
+  send(
+    message: CloudMessage,
+    txn: string = randomUUID(),
+  ): { readonly txn: string; readonly acknowledged: Promise<boolean> } {
+    const { now } = this.#options;
     if (this.#closed) throw new AosError('wrongState', `unit ${this.systemId} is offline`);
     if (this.#outstanding.size >= MAX_OUTSTANDING) {
       throw new AosError(
@@ -144,17 +164,13 @@ export class UnitSession {
         `unit ${this.systemId} has ${MAX_OUTSTANDING} messages that it did not acknowledge`,
       );
     }
-    const txn = randomUUID();
     const createdAt = now();
     const frame = encodeEnvelope({ txn, systemId: this.systemId, createdAt, data: message });
     const { messageType } = message;
-    const id = log.note(this.systemId, {
-      ...{ at: createdAt, direction: 'sent', messageType, txn, outcome: 'sent' },
-      data: message,
-    });
+    this.#note({ at: createdAt, direction: 'sent', messageType, txn, outcome: 'sent', data: message });
     const acknowledged = new Promise<boolean>((settle) => {
       const timer = setTimeout(() => this.#sendAgain(txn), this.#options.times.ackTimeoutMs);
-      this.#outstanding.set(txn, { id, frame, messageType, transmissions: 1, timer, settle });
+      this.#outstanding.set(txn, { frame, messageType, transmissions: 1, timer, settle });
     });
     this.#write(frame);
     return { txn, acknowledged };
@@ -238,17 +254,21 @@ export class UnitSession {
   }
 
   /** False for a repetition (spec/cloud-protocol.md 6.2): it is acknowledged, and that is all. */
-  async #store(message: UnitMessage, txn: string): Promise<boolean> {
-    const { log, now } = this.#options;
-    if (txn !== '' && log.hasReceived(this.systemId, txn)) return false;
+  #store(message: UnitMessage, txn: string): Promise<boolean> {
+    const { database, now } = this.#options;
     const { messageType } = message;
-    await this.#handler?.store(message, () => {
-      log.add(this.systemId, {
-        ...{ at: now(), direction: 'received', messageType, txn, outcome: 'received' },
-        data: message,
-      });
+    return database.writeTogether(async (stores) => {
+      const { messages } = stores;
+      if (txn !== '' && (await messages.hasReceived(this.systemId, txn))) return false;
+      const head = { at: now(), direction: 'received', messageType, txn, outcome: 'received' } as const;
+      await messages.add(this.systemId, { ...head, data: message });
+      await this.#handler?.store(message, stores);
+      return true;
     });
-    return true;
+  }
+
+  #note(message: NewMessage): void {
+    this.#options.database.note('a message', ({ messages }) => messages.add(this.systemId, message));
   }
 
   /**
@@ -256,10 +276,10 @@ export class UnitSession {
    * repeat it, and the repetition would be as bad (spec/cloud-protocol.md 10).
    */
   #refuse(frame: Buffer, error: AosError): void {
-    const { log, events, now, logger } = this.#options;
+    const { events, now, logger } = this.#options;
     const txn = peekTxn(frame);
     logger.warn({ txn, error: error.message }, 'a message of a unit is refused');
-    log.note(this.systemId, {
+    this.#note({
       ...{ at: now(), direction: 'received', txn, outcome: 'refused', detail: error.message },
       data: frame.toString('utf8'),
     });
@@ -272,10 +292,10 @@ export class UnitSession {
     if (!disturbance || (disturbance.messageType ?? message.messageType) !== message.messageType) return false;
     const count = disturbance.count - 1;
     this.#disturbance = count > 0 ? { ...disturbance, count } : undefined;
-    const { log, now } = this.#options;
+    const { now } = this.#options;
     const { messageType } = message;
     const detail = disturbance.answer === 'nack' ? 'answered by nack, as asked' : 'not answered, as asked';
-    log.note(this.systemId, {
+    this.#note({
       ...{ at: now(), direction: 'received', messageType, txn, outcome: 'refused', detail },
       data: message,
     });
@@ -337,11 +357,12 @@ export class UnitSession {
     if (!entry) return;
     this.#outstanding.delete(txn);
     clearTimeout(entry.timer);
-    const { log, events, logger } = this.#options;
+    const { database, events, logger } = this.#options;
     const { messageType } = entry;
-    log.setOutcome(entry.id, acknowledged ? 'acknowledged' : 'unacknowledged');
+    const outcome = acknowledged ? 'acknowledged' : 'unacknowledged';
+    database.note('the outcome of a message', ({ messages }) => messages.setOutcome(this.systemId, txn, outcome));
     if (!acknowledged) logger.warn({ messageType, txn }, 'a unit did not acknowledge a message');
-    events.publish(this.systemId, acknowledged ? 'acknowledged' : 'unacknowledged', { messageType, txn });
+    events.publish(this.systemId, outcome, { messageType, txn });
     entry.settle(acknowledged);
   }
 

@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { silentLogger } from '../../core/index.ts';
 import type { RestParts } from '../rest/parts.ts';
-import { openStores, type Stores } from '../store/open-stores.ts';
+import { type CloudDatabase, openCloudDatabase } from '../store/cloud-database.ts';
+import type { Stores } from '../store/stores.ts';
 import { layout } from './layout.ts';
 import { pageAt } from './page-models.ts';
 
@@ -18,29 +19,36 @@ const identity = { codename: EVIL };
 const errorInfo = { aosCode: 1, exitCode: 139, message: `${EVIL}${LONG}` };
 
 let directory: string;
-let stores: Stores;
+let database: CloudDatabase;
 let parts: RestParts;
 
 beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), 'aos-cloud-evil-'));
   const bounds = { maxAgeMs: 1e9, maxCount: 1000, maxBytes: 1e6 };
-  stores = await openStores(
+  database = await openCloudDatabase(
     join(directory, 'cloud.db'),
     { messages: 9, samples: bounds, logs: bounds, alerts: 9 },
     silentLogger,
   );
+  await database.write(plantEvil);
+  const fleet = { isOnline: () => true };
+  parts = { database, fleet, now: () => NOW, restUrl: () => '', pkiDirectory: '' } as unknown as RestParts;
+});
+
+/** Writes EVIL wherever a name can stand. */
+async function plantEvil(stores: Stores): Promise<void> {
   const model = { modelName: EVIL, modelVersion: EVIL };
-  stores.units.register(
+  await stores.units.register(
     { systemId: EVIL, ...model, nodes: [], secureData: '{}', requestDigest: EVIL, answer: {} },
     NOW,
   );
-  stores.units.setFleet(EVIL, EVIL);
-  stores.units.setWishes(EVIL, {
-    ...stores.units.wishes(EVIL),
+  await stores.units.setFleet(EVIL, EVIL);
+  await stores.units.setWishes(EVIL, {
+    ...(await stores.units.wishes(EVIL)),
     unitConfig: { version: EVIL, formatVersion: '1', nodes: [] } as never,
     envVars: [{ item: { id: EVIL }, variables: [{ name: EVIL, value: EVIL }] }] as never,
   });
-  stores.units.setPicture(EVIL, {
+  await stores.units.setPicture(EVIL, {
     unitConfig: [{ version: EVIL, state: 'failed', errorInfo }],
     nodes: [
       {
@@ -71,21 +79,21 @@ beforeAll(async () => {
     subjects: [identity],
   } as Parameters<typeof stores.units.setPicture>[1]);
   const subject = { id: EVIL, type: 'group', title: EVIL, fleet: EVIL, priority: 0, reported: false } as const;
-  stores.subjects.put(subject);
-  stores.subjects.assign(subject, EVIL);
-  stores.unitSets.put({ name: EVIL, fleet: EVIL, verification: true, units: [EVIL] });
-  stores.users.put(EVIL, 'fleetOwner', EVIL, NOW);
-  stores.history.addChange(OEM, 'PUT', `/api/${EVIL}`, EVIL, NOW);
-  stores.history.addEvent({
+  await stores.subjects.put(subject);
+  await stores.subjects.assign(subject, EVIL);
+  await stores.unitSets.put({ name: EVIL, fleet: EVIL, verification: true, units: [EVIL] });
+  await stores.users.put(EVIL, 'fleetOwner', EVIL, NOW);
+  await stores.history.addChange(OEM, 'PUT', `/api/${EVIL}`, EVIL, NOW);
+  await stores.history.addEvent({
     systemId: EVIL,
     at: NOW.toISOString(),
     event: 'log',
     data: { [EVIL]: EVIL, nodes: [EVIL] },
   });
-  stores.alerts.addOwn(EVIL, { tag: 'cloudAlert', message: EVIL }, NOW);
-  stores.logs.addRequest(EVIL, EVIL, { logType: EVIL, itemId: EVIL }, NOW);
+  await stores.alerts.addOwn(EVIL, { tag: 'cloudAlert', message: EVIL }, NOW);
+  await stores.logs.addRequest(EVIL, EVIL, { logType: EVIL, itemId: EVIL }, NOW);
   const item = { timestamp: NOW.toISOString(), cpu: 1, ram: 1, download: 1, upload: 1, partitions: [] };
-  stores.samples.add(
+  await stores.samples.add(
     EVIL,
     {
       messageType: 'monitoringData',
@@ -96,12 +104,10 @@ beforeAll(async () => {
     } as unknown as Parameters<typeof stores.samples.add>[1],
     NOW,
   );
-  const fleet = { isOnline: () => true };
-  parts = { stores, fleet, now: () => NOW, restUrl: () => '', pkiDirectory: '' } as unknown as RestParts;
-});
+}
 
 afterAll(async () => {
-  stores.stop();
+  await database.stop();
   await rm(directory, { recursive: true, force: true });
 });
 
@@ -112,8 +118,10 @@ test.each([
   ...['/', `/?q=${name}`, '/groups', '/people', unit, `${unit}/monitoring`],
   ...[`${unit}/events`, `${unit}/logs`, `${unit}/logs?show=${name}`, `${unit}/manage`, `${unit}/nodes/${name}`],
   `${unit}/instances/${name}/${name}/0`,
-])('[P-13] on %s what comes from outside is text, whatever it says', (address) => {
-  const text = layout(pageAt(parts, OEM, new URL(address, 'https://cloud')), OEM, 'cloud');
+])('[P-13] on %s what comes from outside is text, whatever it says', async (address) => {
+  const url = new URL(address, 'https://cloud');
+  const page = await database.read((stores) => pageAt(parts, stores, OEM, url));
+  const text = layout(page, OEM, 'cloud');
   expect(text).toContain('evil&quot;&#39;&gt;&lt;img');
   expect(text).not.toMatch(/<img|\u202e|evil["']/);
   expect(text).not.toContain('\u0000');

@@ -2,7 +2,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { readBody } from '../http/server.ts';
 import { cookieOf, isFromOwnPage, SESSION_COOKIE } from '../rest/authenticate.ts';
-import type { UserStore } from '../store/users.ts';
+import type { CloudDatabase } from '../store/cloud-database.ts';
+import type { Stores } from '../store/stores.ts';
 import { html } from './html.ts';
 import { bareLayout } from './layout.ts';
 import { sendPage } from './send-page.ts';
@@ -12,7 +13,7 @@ const MAX_FORM_BYTES = 4096;
 const COOKIE_OPTIONS = 'Path=/; Secure; HttpOnly; SameSite=Strict';
 
 export interface LoginParts {
-  readonly users: UserStore;
+  readonly database: CloudDatabase;
   readonly now: () => Date;
   readonly hostName: string;
 }
@@ -25,10 +26,12 @@ export async function login(parts: LoginParts, request: IncomingMessage, respons
     : new URL(request.url ?? '/', 'https://cloud').searchParams;
   const token = fields.get('token')?.trim() ?? '';
   if (token === '') return askForToken(parts, response, 200, undefined);
-  const { users, now } = parts;
-  const user = isForm && !isFromOwnPage(request) ? undefined : users.takeToken(token, 'login', now());
-  if (!user) return askForToken(parts, response, 403, 'This token was used already, has expired, or is none.');
-  const session = users.newToken(user.name, 'session', SESSION_MS, now());
+  const { database, now } = parts;
+  const isForeign = isForm && !isFromOwnPage(request);
+  const session = isForeign ? undefined : await database.write(({ users }) => openSession(users, token, now()));
+  if (session === undefined) {
+    return askForToken(parts, response, 403, 'This token was used already, has expired, or is none.');
+  }
   response
     .writeHead(303, {
       location: '/',
@@ -38,9 +41,21 @@ export async function login(parts: LoginParts, request: IncomingMessage, respons
     .end();
 }
 
-export function logout({ users, now }: LoginParts, request: IncomingMessage, response: ServerResponse): void {
+/** The token of a session for one that opens it; undefined for one that does not. */
+async function openSession(users: Stores['users'], token: string, now: Date): Promise<string | undefined> {
+  const user = await users.takeToken(token, 'login', now);
+  return user && users.newToken(user.name, 'session', SESSION_MS, now);
+}
+
+export async function logout(
+  { database, now }: LoginParts,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
   const session = cookieOf(request, SESSION_COOKIE);
-  if (session !== undefined && isFromOwnPage(request)) users.takeToken(session, 'session', now());
+  if (session !== undefined && isFromOwnPage(request)) {
+    await database.write(({ users }) => users.takeToken(session, 'session', now()));
+  }
   response
     .writeHead(303, { location: '/login', 'set-cookie': `${SESSION_COOKIE}=; ${COOKIE_OPTIONS}; Max-Age=0` })
     .end();

@@ -3,9 +3,14 @@ import { AosError } from '../../core/index.ts';
 import { type Actor, seesFleet, seesItemsOf } from '../access/roles.ts';
 import { wantedConfig, wantedOn } from '../domain/facts.ts';
 import { thin } from '../domain/thin-samples.ts';
-import { readLog } from '../rest/log-view.ts';
+import { endingCertificates } from '../rest/ending-certificates.ts';
+import { logsOf, readLog } from '../rest/log-view.ts';
 import type { RestParts } from '../rest/parts.ts';
+import { type SubjectView, subjectView } from '../rest/subject-view.ts';
 import { type UnitView, unitView } from '../rest/unit-view.ts';
+import type { Sample } from '../store/samples.ts';
+import type { Stores } from '../store/stores.ts';
+import type { UnitRow } from '../store/units.ts';
 import { may, type Page } from './layout.ts';
 import { type FleetUnit, failuresOf, fleetPage } from './pages/fleet-page.ts';
 import { managePage } from './pages/manage-page.ts';
@@ -20,7 +25,6 @@ import {
 import {
   eventsPage,
   instancePage,
-  type LogEntry,
   logsPage,
   monitoringPage,
   nodePage,
@@ -37,41 +41,40 @@ const DAY_MS = 86_400_000;
 const FOREVER = new Date('9999-01-01T00:00:00Z');
 
 /** Throws `notFound` for an address of nothing, or of something that is not for the actor. */
-export function pageAt(parts: RestParts, actor: Actor, url: URL): Page {
+export async function pageAt(parts: RestParts, stores: Stores, actor: Actor, url: URL): Promise<Page> {
   const [first, ...rest] = url.pathname
     .split('/')
     .filter((part) => part !== '')
     .map(decode);
   switch (first) {
     case undefined:
-      return may(actor, 'GET /api/units') ? fleet(parts, actor, url) : items(parts, actor);
+      return may(actor, 'GET /api/units') ? fleet(parts, stores, actor, url) : items(parts, stores, actor);
     case 'units':
-      return unit(parts, actor, rest, url);
+      return unit(parts, stores, actor, rest, url);
     case 'items':
-      return items(parts, actor);
+      return items(parts, stores, actor);
     case 'campaigns':
-      return campaigns(parts, actor, rest[0]);
+      return campaigns(parts, stores, actor, rest[0]);
     case 'groups':
-      return groups(parts, actor);
+      return groups(stores, actor);
     case 'certificates':
-      return certificates(parts, actor);
+      return certificates(parts, stores, actor);
     case 'people': {
       mustBeFor(actor, 'GET /api/users');
-      const { stores, now } = parts;
-      return peoplePage(stores.users.list(), stores.history.changes(SHOWN), now());
+      return peoplePage(await stores.users.list(), await stores.history.changes(SHOWN), parts.now());
     }
   }
   throw new AosError('notFound', `there is nothing at ${url.pathname}`);
 }
 
 /** The text of `/units/<unit>/logs/<correlation>/<node>.txt`; undefined for another address. */
-export function logFile({ stores }: RestParts, actor: Actor, pathname: string): string | undefined {
+export async function logFile(stores: Stores, actor: Actor, pathname: string): Promise<string | undefined> {
   const match = /^\/units\/([^/]+)\/logs\/([^/]+)\/([^/]+)\.txt$/.exec(pathname);
   if (!match) return undefined;
   const [, systemId, correlation, nodeId] = match.map((part) => decode(part)) as [string, string, string, string];
   mustBeFor(actor, 'GET /api/units/:unit/logs');
-  mustSeeUnit(stores, actor, systemId);
-  const log = readLog(stores.logs.parts(systemId, correlation)).find((entry) => entry.nodeId === nodeId);
+  await mustSeeUnit(stores, actor, systemId);
+  const log = readLog(await stores.logs.parts(systemId, correlation)).find((entry) => entry.nodeId === nodeId);
   if (!log) throw new AosError('notFound', 'there is no such log');
   return log.text;
 }
@@ -89,34 +92,38 @@ function mustBeFor(actor: Actor, call: string): void {
   throw new AosError('failed', `this page is not for a ${actor.role}`, { fields: { status: 403 } });
 }
 
-function mustSeeUnit(stores: RestParts['stores'], actor: Actor, systemId: string) {
-  const row = stores.units.find(systemId);
+async function mustSeeUnit(stores: Stores, actor: Actor, systemId: string): Promise<UnitRow> {
+  const row = await stores.units.find(systemId);
   if (row && seesFleet(actor, row.fleet)) return row;
   throw new AosError('notFound', `there is no unit "${systemId}"`);
 }
 
-function fleet({ stores, fleet: links, now, restUrl, pkiDirectory }: RestParts, actor: Actor, url: URL): Page {
-  const seen = stores.units
-    .list()
-    .filter((row) => seesFleet(actor, row.fleet))
-    .map((row) => unitView(row, stores.units.picture(row.systemId), links.isOnline(row.systemId)));
+async function fleet(parts: RestParts, stores: Stores, actor: Actor, url: URL): Promise<Page> {
+  const { fleet: links, now, restUrl, pkiDirectory } = parts;
+  const seen: UnitView[] = [];
+  for (const row of await stores.units.list()) {
+    if (!seesFleet(actor, row.fleet)) continue;
+    seen.push(unitView(row, await stores.units.picture(row.systemId), links.isOnline(row.systemId)));
+  }
   const search = url.searchParams.get('q')?.trim() ?? '';
   const after = url.searchParams.get('after') ?? '';
   const found = seen.filter((view) => isFound(view, search.toLowerCase()) && view.systemId > after);
   const dayAgo = now().getTime() - DAY_MS;
   // What takes a look at more than the unit itself is found out for those that are shown.
-  const units = found.slice(0, FLEET_PAGE).map((view): FleetUnit => {
+  const units: FleetUnit[] = [];
+  for (const view of found.slice(0, FLEET_PAGE)) {
     const installed = new Set(
       (view.items ?? []).filter(({ state }) => state === 'installed').map((e) => `${nameOf(e.item)} ${e.version}`),
     );
-    const wanted = new Set(wantedOn(stores, view.systemId).map(({ itemId, version }) => `${itemId} ${version}`));
-    return {
+    const wanted = new Set((await wantedOn(stores, view.systemId)).map(nameOfVersion));
+    units.push({
       ...view,
-      alertsToday: stores.alerts.countSince(view.systemId, dayAgo),
+      alertsToday: await stores.alerts.countSince(view.systemId, dayAgo),
       behind: [...wanted].filter((name) => !installed.has(name)).length,
-    };
-  });
-  const alerts = seen.reduce((sum, { systemId }) => sum + stores.alerts.countSince(systemId, dayAgo), 0);
+    });
+  }
+  let alerts = 0;
+  for (const { systemId } of seen) alerts += await stores.alerts.countSince(systemId, dayAgo);
   const totals = {
     units: seen.length,
     online: seen.filter(({ online }) => online).length,
@@ -127,6 +134,9 @@ function fleet({ stores, fleet: links, now, restUrl, pkiDirectory }: RestParts, 
   return fleetPage({ units, totals, page, hints: { restUrl: restUrl(), pki: pkiDirectory }, now: now() }, actor);
 }
 
+const nameOfVersion = ({ itemId, version }: { readonly itemId: string; readonly version: string }) =>
+  `${itemId} ${version}`;
+
 /** Whether the text is in what the row of the unit says. */
 function isFound(view: UnitView, text: string): boolean {
   const state = `${view.online ? 'online' : 'offline'}${failuresOf(view) > 0 ? ' failed' : ''}`;
@@ -135,119 +145,119 @@ function isFound(view: UnitView, text: string): boolean {
   );
 }
 
-function unit(parts: RestParts, actor: Actor, [systemId = '', page, ...rest]: string[], url: URL): Page {
-  const { stores, fleet: links, now } = parts;
+async function unit(
+  parts: RestParts,
+  stores: Stores,
+  actor: Actor,
+  [systemId = '', page, ...rest]: string[],
+  url: URL,
+): Promise<Page> {
+  const { fleet: links, now } = parts;
   mustBeFor(actor, 'GET /api/units/:unit');
-  const row = mustSeeUnit(stores, actor, systemId);
+  const row = await mustSeeUnit(stores, actor, systemId);
   const model: UnitModel = {
-    unit: unitView(row, stores.units.picture(systemId), links.isOnline(systemId)),
-    wanted: wantedOn(stores, systemId),
-    sets: stores.unitSets.ofUnit(systemId).map(({ name }) => name),
-    subjects: stores.subjects.ofUnit(systemId).map(({ id }) => id),
+    unit: unitView(row, await stores.units.picture(systemId), links.isOnline(systemId)),
+    wanted: await wantedOn(stores, systemId),
+    sets: (await stores.unitSets.ofUnit(systemId)).map(({ name }) => name),
+    subjects: (await stores.subjects.ofUnit(systemId)).map(({ id }) => id),
     ...{ actor, now: now() },
   };
   switch (page) {
     case undefined:
       return unitPage({
         ...model,
-        items: stores.items.list().filter(({ verification }) => verification !== 'rejected'),
+        items: (await stores.items.list()).filter(({ verification }) => verification !== 'rejected'),
       });
     case 'monitoring':
-      return monitoringPage(model, usageOf(parts, systemId, url));
+      return monitoringPage(model, await usageOf(parts, stores, systemId, url));
     case 'events':
       return eventsPage(
-        ...([model, stores.alerts.list(systemId, { limit: SHOWN }), stores.history.events(systemId, SHOWN)] as const),
+        model,
+        await stores.alerts.list(systemId, { limit: SHOWN }),
+        await stores.history.events(systemId, SHOWN),
       );
     case 'logs': {
-      const logs = stores.logs.requests(systemId).map(
-        (request): LogEntry => ({
-          ...request,
-          nodes: readLog(stores.logs.parts(systemId, request.correlationId)),
-        }),
-      );
+      const logs = await logsOf(stores, systemId);
       const asked = url.searchParams.get('show');
       return logsPage(model, logs, logs.find(({ correlationId }) => correlationId === asked) ?? logs[0]);
     }
     case 'manage':
       return managePage({
         ...model,
-        certificates: stores.certificates.ofUnit(systemId),
-        unitConfig: wantedConfig(stores, systemId),
-        envVars: stores.units.wishes(systemId).envVars ?? [],
+        certificates: await stores.certificates.ofUnit(systemId),
+        unitConfig: await wantedConfig(stores, systemId),
+        envVars: (await stores.units.wishes(systemId)).envVars ?? [],
       });
     case 'nodes':
-      return nodePage(model, rest[0] ?? '', usageOf(parts, systemId, url));
+      return nodePage(model, rest[0] ?? '', await usageOf(parts, stores, systemId, url));
     case 'instances': {
       const [itemId = '', subjectId = '', index = ''] = rest;
       const instance = { itemId, subjectId, index: Number(index), version: '', nodeId: '', runtimeId: '', state: '' };
-      return instancePage(model, instance, usageOf(parts, systemId, url));
+      return instancePage(model, instance, await usageOf(parts, stores, systemId, url));
     }
   }
   throw new AosError('notFound', `there is nothing at ${url.pathname}`);
 }
 
-function usageOf({ stores, now }: RestParts, systemId: string, url: URL): Usage {
+async function usageOf({ now }: RestParts, stores: Stores, systemId: string, url: URL): Promise<Usage> {
   const asked = url.searchParams.get('range');
   const [range, , lengthMs] = RANGES.find(([key]) => key === asked) ?? RANGES[0];
   const tillMs = now().getTime();
   const fromMs = tillMs - lengthMs;
-  const measured = stores.samples.series(systemId).flatMap((series) => {
-    const samples = stores.samples.between(systemId, series, fromMs, tillMs);
-    return samples.length === 0 ? [] : [{ series, samples: thin(samples, fromMs, tillMs, POINTS) }];
-  });
-  return { range, fromMs, tillMs, measured, alerts: stores.alerts.list(systemId, { limit: SHOWN, fromMs }) };
+  const measured: { series: string; samples: Sample[] }[] = [];
+  for (const series of await stores.samples.series(systemId)) {
+    const samples = await stores.samples.between(systemId, series, fromMs, tillMs);
+    if (samples.length > 0) measured.push({ series, samples: thin(samples, fromMs, tillMs, POINTS) });
+  }
+  return { range, fromMs, tillMs, measured, alerts: await stores.alerts.list(systemId, { limit: SHOWN, fromMs }) };
 }
 
-function items({ stores, restUrl, now }: RestParts, actor: Actor): Page {
+async function items({ restUrl, now }: RestParts, stores: Stores, actor: Actor): Promise<Page> {
   const counts = new Map<string, number>();
-  for (const { systemId } of stores.units.list()) {
-    for (const name of new Set(wantedOn(stores, systemId).map(({ itemId, version }) => `${itemId} ${version}`))) {
+  for (const { systemId } of await stores.units.list()) {
+    for (const name of new Set((await wantedOn(stores, systemId)).map(nameOfVersion))) {
       counts.set(name, (counts.get(name) ?? 0) + 1);
     }
   }
-  const list = stores.items
-    .list()
+  const list = (await stores.items.list())
     .filter(({ owner }) => seesItemsOf(actor, owner))
     .map((item) => ({ ...item, wantedBy: counts.get(`${item.id} ${item.version}`) ?? 0 }));
   return itemsPage(list, restUrl(), actor, now());
 }
 
-function campaigns({ stores, campaigns: runner, now }: RestParts, actor: Actor, id: string | undefined): Page {
+async function campaigns(
+  { campaigns: runner, now }: RestParts,
+  stores: Stores,
+  actor: Actor,
+  id: string | undefined,
+): Promise<Page> {
   mustBeFor(actor, 'GET /api/campaigns');
   if (id !== undefined) {
-    const campaign = stores.campaigns.get(id);
+    const campaign = await stores.campaigns.get(id);
     if (!seesFleet(actor, campaign.fleet)) throw new AosError('notFound', `there is no campaign "${id}"`);
-    return campaignPage(campaign, runner.progress(id), now());
+    return campaignPage(campaign, await runner.progress(stores, id), now());
   }
   const seen = <T extends { readonly fleet: string }>(list: readonly T[]) =>
     list.filter((entry) => seesFleet(actor, entry.fleet));
-  const list = stores.items.list().filter(({ verification }) => verification !== 'rejected');
-  return campaignsPage(seen(stores.campaigns.list()), list, seen(stores.unitSets.list()), now());
+  const list = (await stores.items.list()).filter(({ verification }) => verification !== 'rejected');
+  const sets = seen(await stores.unitSets.list());
+  return campaignsPage(seen(await stores.campaigns.list()), list, sets, now());
 }
 
-function groups({ stores }: RestParts, actor: Actor): Page {
+async function groups(stores: Stores, actor: Actor): Promise<Page> {
   mustBeFor(actor, 'GET /api/subjects');
   const sees = ({ fleet: name }: { readonly fleet: string }) => seesFleet(actor, name);
-  const subjects = stores.subjects
-    .list()
-    .filter(sees)
-    .map((subject) => ({
-      ...subject,
-      units: stores.subjects.units(subject.id),
-      items: stores.subjects.subscriptions(subject.id),
-    }));
-  const units = stores.units
-    .list()
-    .filter(sees)
-    .map(({ systemId }) => systemId);
-  return groupsPage(stores.unitSets.list().filter(sees), subjects, units, stores.items.list());
+  const subjects: SubjectView[] = [];
+  for (const subject of await stores.subjects.list()) {
+    if (sees(subject)) subjects.push(await subjectView(stores, subject));
+  }
+  const units = (await stores.units.list()).filter(sees).map(({ systemId }) => systemId);
+  const sets = (await stores.unitSets.list()).filter(sees);
+  return groupsPage(sets, subjects, units, await stores.items.list());
 }
 
-function certificates({ stores, fleet: links, now }: RestParts, actor: Actor): Page {
+async function certificates({ fleet: links, now }: RestParts, stores: Stores, actor: Actor): Promise<Page> {
   mustBeFor(actor, 'GET /api/certificates');
-  const rows = stores.certificates.endingBefore(FOREVER).filter(({ systemId }) => {
-    const row = systemId === null ? undefined : stores.units.find(systemId);
-    return row !== undefined && seesFleet(actor, row.fleet);
-  });
+  const rows = await endingCertificates(stores, actor, FOREVER);
   return certificatesPage(rows.slice(0, SHOWN), (systemId) => links.isOnline(systemId), actor, now());
 }

@@ -20,8 +20,8 @@ const CONTENT_TYPES: Readonly<Record<string, string>> = {
 /** Answers everything that is not below `/api/`. */
 export function webListener(parts: RestParts): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
   const assets = loadAssets();
-  const { stores, now, hostName, logger } = parts;
-  const loginParts = { users: stores.users, now, hostName };
+  const { database, now, hostName, logger } = parts;
+  const loginParts = { database, now, hostName };
   return async (request, response) => {
     const url = URL.parse(request.url ?? '/', 'https://cloud');
     if (!url) throw new AosError('invalidArgument', 'this is no address of a page');
@@ -35,7 +35,7 @@ export function webListener(parts: RestParts): (request: IncomingMessage, respon
     }
     if (pathname === '/login') return login(loginParts, request, response);
     if (pathname === '/logout' && request.method === 'POST') return logout(loginParts, request, response);
-    const actor = actorOf(request, stores, now());
+    const actor = await actorOf(request, database, now());
     if (!actor) {
       response.writeHead(303, { location: '/login', 'cache-control': 'no-store' }).end();
       return;
@@ -46,12 +46,14 @@ export function webListener(parts: RestParts): (request: IncomingMessage, respon
       if (request.method !== 'GET' && request.method !== 'HEAD') {
         throw new AosError('notSupported', 'pages are only read; changes go to /api/');
       }
-      const file = logFile(parts, actor, pathname);
+      // Events of a moment ago are to be seen, too.
+      await database.flush();
+      const file = await database.read((stores) => logFile(stores, actor, pathname));
       if (file !== undefined) {
         sendText(response, file, 'text/plain; charset=utf-8', 'no-store');
         return;
       }
-      page = pageAt(parts, actor, url);
+      page = await database.read((stores) => pageAt(parts, stores, actor, url));
     } catch (error) {
       const { message } = asAosError(error);
       status = statusOf(error);

@@ -3,7 +3,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { asAosError, type Digest, type Logger } from '../../../core/index.ts';
 import type { BlobDelta, BlobInfo } from '../../../protocol/index.ts';
 import { DELTA_FORMAT } from '../../../storage/index.ts';
-import type { BlobRow, ItemStore } from '../../store/items.ts';
+import type { CloudDatabase } from '../../store/cloud-database.ts';
+import type { BlobRow } from '../../store/items.ts';
 import { BLOCK_ALGORITHM, type BlobVault, blobInfo } from '../blob-vault.ts';
 import { type DeltaFile, DeltaFiles } from './delta-files.ts';
 import { makeDelta } from './make-delta.ts';
@@ -26,7 +27,7 @@ export interface BlobDeltasOptions {
   readonly directory: string;
   readonly limitBytes: number;
   readonly vault: Pick<BlobVault, 'read'>;
-  readonly items: Pick<ItemStore, 'blob'>;
+  readonly database: CloudDatabase;
   readonly logger: Logger;
   readonly answerWithinMs?: number;
 }
@@ -45,8 +46,8 @@ export class BlobDeltas {
   }
 
   static async open(options: BlobDeltasOptions): Promise<BlobDeltas> {
-    const { directory, limitBytes, items, logger } = options;
-    const isWanted = (digest: Digest) => items.blob(digest) !== undefined;
+    const { directory, limitBytes, database, logger } = options;
+    const isWanted = async (digest: Digest) => (await database.read(({ items }) => items.blob(digest))) !== undefined;
     return new BlobDeltas(options, await DeltaFiles.open(directory, limitBytes, isWanted, logger));
   }
 

@@ -52,7 +52,7 @@ export class DeltaFiles {
   static async open(
     directory: string,
     limitBytes: number,
-    isWanted: (digest: Digest) => boolean,
+    isWanted: (digest: Digest) => Promise<boolean>,
     logger: Logger,
   ): Promise<DeltaFiles> {
     await ensureDirectory(directory, 0o700);
@@ -61,7 +61,7 @@ export class DeltaFiles {
     for (const name of names) {
       if (!name.endsWith(NOTE)) continue;
       const note = await readNote(join(directory, name));
-      if (note && names.has(note.file) && isWanted(note.digest)) files.#known.set(keyOf(note), note);
+      if (note && names.has(note.file) && (await isWanted(note.digest))) files.#known.set(keyOf(note), note);
     }
     const kept = new Set([...files.#known.values()].flatMap(({ file }) => [file, `${file}${NOTE}`]));
     for (const name of names) if (!kept.has(name)) await rm(join(directory, name), { force: true });

@@ -65,6 +65,9 @@ async function deployed(content: Buffer) {
   return { unit, layer };
 }
 
+/** What reaches into the file of SQLite, or needs a backup. */
+const onPostgres = process.env.AOS_TEST_POSTGRES !== undefined;
+
 describe('[P-06] a cloud with an S3-compatible store', () => {
   test('units get blobs, in parts as well; nothing stays in the directory, and nothing in the store when the item goes', async () => {
     await start();
@@ -99,26 +102,29 @@ describe('[P-06] a cloud with an S3-compatible store', () => {
     unit.disconnect();
   });
 
-  test('what could not be removed, and what a crash has left, goes with the next start', async () => {
-    await start();
-    await cloud.publish('story', '1.0.0');
-    expect(store.objects.size).toBe(5);
-    store.trouble(...Array<Trouble>(5).fill(DENIED));
-    await cloud.must('DELETE', '/api/items/story/1.0.0');
-    expect(store.objects.size).toBe(5);
-    await cloud.stop();
-    // As a crash between the upload and the entry of the blob leaves it.
-    store.objects.set('aos/half-way', Buffer.from('an upload that nobody knows'));
-    const database = new DatabaseSync(join(home('first'), 'work', 'cloud.db'));
-    database.exec(`INSERT INTO leftoverFiles VALUES ('half-way')`);
-    database.close();
-    // What is somebody else's stays.
-    store.objects.set('aos/of-another-cloud', Buffer.from('precious'));
-    await start();
-    expect([...store.objects.keys()]).toEqual(['aos/of-another-cloud']);
-  });
+  test.skipIf(onPostgres)(
+    'what could not be removed, and what a crash has left, goes with the next start',
+    async () => {
+      await start();
+      await cloud.publish('story', '1.0.0');
+      expect(store.objects.size).toBe(5);
+      store.trouble(...Array<Trouble>(5).fill(DENIED));
+      await cloud.must('DELETE', '/api/items/story/1.0.0');
+      expect(store.objects.size).toBe(5);
+      await cloud.stop();
+      // As a crash between the upload and the entry of the blob leaves it.
+      store.objects.set('aos/half-way', Buffer.from('an upload that nobody knows'));
+      const database = new DatabaseSync(join(home('first'), 'work', 'cloud.db'));
+      database.exec(`INSERT INTO leftoverFiles VALUES ('half-way')`);
+      database.close();
+      // What is somebody else's stays.
+      store.objects.set('aos/of-another-cloud', Buffer.from('precious'));
+      await start();
+      expect([...store.objects.keys()]).toEqual(['aos/of-another-cloud']);
+    },
+  );
 
-  test('a cloud moves its blobs out of its directory, and back by backup and restore', async () => {
+  test.skipIf(onPostgres)('a cloud moves its blobs out of its directory, and back by backup and restore', async () => {
     await start({});
     const { unit, layer } = await deployed(randomBytes(5000));
     const before = await fetchBlob(await offered(unit, layer));

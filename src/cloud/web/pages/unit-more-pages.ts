@@ -147,7 +147,7 @@ export function alertRows(alerts: readonly StoredAlert[], now: Date): Html[] {
 export function eventsPage(
   model: UnitModel,
   alerts: readonly StoredAlert[],
-  events: ReturnType<HistoryStore['events']>,
+  events: Awaited<ReturnType<HistoryStore['events']>>,
 ): Page {
   const { unit, now } = model;
   const rows = events.map(

@@ -1,21 +1,18 @@
-/** The database of a cloud and what reads and writes it. */
-import type { DatabaseSync } from 'node:sqlite';
-import type { Logger } from '../../core/index.ts';
-import { openDatabase } from '../../storage/index.ts';
+/** What one transaction sees of a cloud: all that reads and writes its database. */
 import { AlertStore } from './alerts.ts';
 import { CampaignStore } from './campaigns.ts';
 import { CertificateStore } from './certificates.ts';
 import { DeploymentStore } from './deployments.ts';
-import { GroupCommit } from './group-commit.ts';
 import { HistoryStore } from './history.ts';
 import { InstanceStateStore } from './instance-states.ts';
 import { ItemStore } from './items.ts';
 import { type LogLimits, LogStore } from './log-parts.ts';
 import { MessageLog } from './messages.ts';
-import { MIGRATIONS } from './migrations.ts';
 import { type SampleLimits, SampleStore } from './samples.ts';
+import type { Sql } from './sql.ts';
 import { SubjectStore } from './subjects.ts';
 import { TargetConfigStore } from './target-configs.ts';
+import { UnitCounter } from './unit-counter.ts';
 import { UnitSetStore } from './unit-sets.ts';
 import { UnitStore } from './units.ts';
 import { UserStore } from './users.ts';
@@ -30,10 +27,26 @@ export interface StoreLimits {
   readonly alerts: number;
 }
 
+/** When it is time to look for what is too much; outlives the transactions. */
+export interface Counters {
+  readonly messages: UnitCounter;
+  readonly samples: UnitCounter;
+  readonly alerts: UnitCounter;
+  readonly events: UnitCounter;
+}
+
+/** Old rows of a unit are removed this many at a time. */
+const SLACK = 50;
+const MESSAGES_SLACK = 100;
+
+export const newCounters = (): Counters => ({
+  messages: new UnitCounter(MESSAGES_SLACK),
+  samples: new UnitCounter(SLACK),
+  alerts: new UnitCounter(SLACK),
+  events: new UnitCounter(SLACK),
+});
+
 export interface Stores {
-  readonly database: DatabaseSync;
-  /** For what comes from many units at once. */
-  readonly group: GroupCommit;
   readonly units: UnitStore;
   readonly certificates: CertificateStore;
   readonly items: ItemStore;
@@ -49,32 +62,24 @@ export interface Stores {
   readonly samples: SampleStore;
   readonly alerts: AlertStore;
   readonly history: HistoryStore;
-  stop(): void;
 }
 
-export async function openStores(path: string, limits: StoreLimits, logger: Logger): Promise<Stores> {
-  const database = await openDatabase(path, MIGRATIONS, logger);
-  const group = new GroupCommit(database, logger);
+export function storesOf(sql: Sql, limits: StoreLimits, counters: Counters): Stores {
   return {
-    ...{ database, group },
-    units: new UnitStore(database),
-    certificates: new CertificateStore(database),
-    items: new ItemStore(database),
-    deployments: new DeploymentStore(database),
-    messages: new MessageLog(database, limits.messages, group),
-    states: new InstanceStateStore(database),
-    logs: new LogStore(database, limits.logs),
-    users: new UserStore(database),
-    unitSets: new UnitSetStore(database),
-    subjects: new SubjectStore(database),
-    campaigns: new CampaignStore(database),
-    targetConfigs: new TargetConfigStore(database),
-    samples: new SampleStore(database, limits.samples),
-    alerts: new AlertStore(database, limits.alerts),
-    history: new HistoryStore(database, group),
-    stop: () => {
-      group.flush();
-      database.close();
-    },
+    units: new UnitStore(sql),
+    certificates: new CertificateStore(sql),
+    items: new ItemStore(sql),
+    deployments: new DeploymentStore(sql),
+    messages: new MessageLog(sql, limits.messages, counters.messages),
+    states: new InstanceStateStore(sql),
+    logs: new LogStore(sql, limits.logs),
+    users: new UserStore(sql),
+    unitSets: new UnitSetStore(sql),
+    subjects: new SubjectStore(sql),
+    campaigns: new CampaignStore(sql),
+    targetConfigs: new TargetConfigStore(sql),
+    samples: new SampleStore(sql, limits.samples, counters.samples),
+    alerts: new AlertStore(sql, limits.alerts, counters.alerts),
+    history: new HistoryStore(sql, counters.events),
   };
 }

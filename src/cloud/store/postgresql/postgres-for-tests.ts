@@ -1,0 +1,127 @@
+/** A real PostgreSQL for tests: on a socket in a temporary directory, by a user who may do nothing, gone afterwards. */
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { chownSync, globSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import type { Client } from 'pg';
+
+/** Where `./dev` puts programs of packages that it does not install (devenv/debian-programs.txt), and the host. */
+const ROOTS = [join(import.meta.dirname, '../../../../build/debian/root'), '/'];
+const OWNER = 'aos';
+const READY = /database system is ready to accept connections/;
+/** A bystander of the system; the server refuses to be run by root. */
+const NOBODY = 65_534;
+
+export class PostgresForTests {
+  readonly directory: string;
+  readonly #programs: string;
+  #server: ChildProcess | undefined;
+
+  private constructor(directory: string, programs: string) {
+    this.directory = directory;
+    this.#programs = programs;
+  }
+
+  /** A server with no databases but its own. */
+  static async start(): Promise<PostgresForTests> {
+    const directory = await mkdtemp(join(tmpdir(), 'aos-postgres-'));
+    const server = new PostgresForTests(directory, findPrograms());
+    try {
+      if (process.getuid?.() === 0) chownSync(directory, NOBODY, NOBODY);
+      const options = ['-D', server.#data, '-U', OWNER, '--auth=trust', '--no-sync', '--encoding=UTF8', '--locale=C'];
+      execFileSync(join(server.#programs, 'initdb'), options, { ...server.#asNobody(), stdio: 'pipe' });
+      await server.resume();
+      return server;
+    } catch (error) {
+      await server.close();
+      throw error;
+    }
+  }
+
+  /** Address of a database. */
+  url(database: string, user = OWNER): string {
+    return `postgresql://${user}@localhost/${database}?host=${encodeURIComponent(this.directory)}`;
+  }
+
+  /** An empty database; answers its address. */
+  async createDatabase(): Promise<string> {
+    const name = `test_${randomUUID().replaceAll('-', '')}`;
+    await this.ask('postgres', `CREATE DATABASE ${name}`);
+    return this.url(name);
+  }
+
+  /** Rows that a statement answers in a database. */
+  async ask(database: string, sql: string): Promise<Record<string, unknown>[]> {
+    const client = await this.connect(database);
+    try {
+      return (await client.query(sql)).rows as Record<string, unknown>[];
+    } finally {
+      await client.end();
+    }
+  }
+
+  async connect(database: string): Promise<Client> {
+    const { default: driver } = await import('pg');
+    const client = new driver.Client({ connectionString: this.url(database) });
+    client.on('error', () => undefined);
+    await client.connect();
+    return client;
+  }
+
+  /** Ends the server as a crash does, or in order; its databases stay. */
+  async pause(signal: 'SIGQUIT' | 'SIGINT' = 'SIGINT'): Promise<void> {
+    const server = this.#server;
+    this.#server = undefined;
+    if (!server || server.exitCode !== null) return;
+    const gone = once(server, 'exit');
+    server.kill(signal);
+    await gone;
+  }
+
+  async resume(): Promise<void> {
+    const settings = ['listen_addresses=', 'fsync=off', 'max_connections=100'];
+    const options = ['-D', this.#data, '-k', this.directory, ...settings.flatMap((setting) => ['-c', setting])];
+    const server = spawn(join(this.#programs, 'postgres'), options, {
+      ...this.#asNobody(),
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    this.#server = server;
+    const said: string[] = [];
+    await new Promise<void>((resolve, reject) => {
+      createInterface(server.stderr!).on('line', (line) => {
+        if (said.length < 100) said.push(line);
+        if (READY.test(line)) resolve();
+      });
+      server.once('error', reject);
+      server.once('exit', (code) => reject(new Error(`postgres ended with ${code}: ${said.join('\n')}`)));
+    });
+  }
+
+  async close(): Promise<void> {
+    await this.pause('SIGQUIT');
+    await rm(this.directory, { recursive: true, force: true });
+  }
+
+  get #data(): string {
+    return join(this.directory, 'data');
+  }
+
+  #asNobody() {
+    const libraries = globSync(join(ROOTS[0]!, '{usr/lib,lib}', '*-linux-gnu')).join(':');
+    return {
+      cwd: this.directory,
+      env: { PATH: process.env.PATH, LC_ALL: 'C', ...(libraries !== '' && { LD_LIBRARY_PATH: libraries }) },
+      ...(process.getuid?.() === 0 && { uid: NOBODY, gid: NOBODY }),
+    };
+  }
+}
+
+function findPrograms(): string {
+  const [found] = ROOTS.flatMap((root) => globSync(join(root, 'usr/lib/postgresql/*/bin')));
+  if (found === undefined) throw new Error('PostgreSQL is missing; ./dev takes it out of its Debian package');
+  return found;
+}

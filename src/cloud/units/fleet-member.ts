@@ -1,0 +1,41 @@
+/** What a process of a cloud does for the others: with the links that it has. */
+import type { Member, Order } from '../cluster/cluster.ts';
+import type { UnitEvent, UnitEvents } from './events.ts';
+import type { Fleet } from './fleet.ts';
+
+export class FleetMember implements Member {
+  readonly #fleet: Fleet;
+  readonly #events: UnitEvents;
+
+  constructor(fleet: Fleet, events: UnitEvents) {
+    this.#fleet = fleet;
+    this.#events = events;
+  }
+
+  isAlive(systemId: string, probeMs: number): Promise<boolean> {
+    return this.#fleet.isAlive(systemId, probeMs);
+  }
+
+  obey(systemId: string, order: Order): Promise<void> {
+    return this.#fleet.obey(systemId, order);
+  }
+
+  hear(event: UnitEvent): void {
+    this.#events.receive(event);
+  }
+
+  lose(systemIds: readonly string[] | 'all'): void {
+    this.#fleet.lose(systemIds);
+  }
+
+  orphan(systemIds: readonly string[]): void {
+    for (const systemId of systemIds) {
+      if (this.#fleet.isOnline(systemId)) continue;
+      this.#events.publish(systemId, 'disconnected', { reason: 'the process of this cloud that had its link is gone' });
+    }
+  }
+
+  catchUp(): void {
+    this.#fleet.tellAll();
+  }
+}
