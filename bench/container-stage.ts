@@ -5,6 +5,7 @@ import { copyFileSync, existsSync, mkdirSync, symlinkSync, writeFileSync } from 
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { AosError, instanceId, silentLogger } from '../src/core/index.ts';
 import { ImageConfig, ItemConfig } from '../src/oci/index.ts';
 import { Cgroups } from '../src/platform/cgroup/index.ts';
@@ -62,7 +63,7 @@ export class ContainerStage {
   readonly memory: string;
   readonly cgroups: Cgroups;
   readonly #item: InstalledItem;
-  readonly #host = new NetworkHost();
+  readonly #host: NetworkHost;
   readonly #networks: ReturnType<NetworkHost['manager']>;
   readonly #runtime: ContainerRuntime;
 
@@ -76,6 +77,10 @@ export class ContainerStage {
     this.cgroups = place.cgroups;
     this.#item = makeItem(place.directory);
     this.#runtime = runtime;
+    // What is durable on a device is durable here, and costs its time.
+    const database = new DatabaseSync(join(place.directory, 'networks.db'));
+    database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL');
+    this.#host = new NetworkHost(database);
     this.#networks = this.#host.manager({
       vlan: 'off',
       withIpv6: false,

@@ -1,7 +1,7 @@
 /**
- * What a person waits for: each local answer of aosctl as a process, beside a Node.js that does nothing, and the inner loop
- * of an author (`aosctl dev`) from a saved file to its new output. Needs root and what `./dev up` installs; `npm run build`
- * first.
+ * What a person waits for: each local answer of aosctl as a process, with daemons and without, beside a Node.js that does
+ * nothing, and the inner loop of an author (`aosctl dev`) from a saved file to its new output. Needs root and what `./dev up`
+ * installs; `npm run build` first.
  */
 import { execFile } from 'node:child_process';
 import { mkdir, writeFile } from 'node:fs/promises';
@@ -21,10 +21,29 @@ async function timed(work: () => Promise<unknown>): Promise<number> {
   return performance.now() - begin;
 }
 
-async function times(rounds: number, work: () => Promise<unknown>): Promise<number[]> {
-  const found: number[] = [];
-  for (let round = 0; round < rounds; round += 1) found.push(await timed(work));
-  return found;
+/** Each question and the bare Node.js in turn, so that what else the machine does befalls all alike. */
+async function answers(
+  where: string,
+  questions: readonly (readonly string[])[],
+  ask: (question: readonly string[]) => Promise<unknown>,
+): Promise<void> {
+  const bare: number[] = [];
+  const took = questions.map((): number[] => []);
+  for (let round = 0; round < ROUNDS; round += 1) {
+    bare.push(await timed(() => run(process.execPath, ['-e', '0'])));
+    for (const [index, question] of questions.entries()) took[index]!.push(await timed(() => ask(question)));
+  }
+  console.log(
+    formatTable({
+      title: `Local answers of aosctl ${where}`,
+      method: `Each a process of its own, ${ROUNDS} times; a bare Node.js (${ms(median(bare))}) is 1.`,
+      columns: ['command', 'median', 'longest', 'to bare node'],
+      rows: questions.map((question, index) => [
+        `aosctl ${question.slice(0, question[0] === 'config' ? 2 : 1).join(' ')}`,
+        ...[ms(median(took[index]!)), ms(Math.max(...took[index]!)), ratio(median(took[index]!), median(bare))],
+      ]),
+    }),
+  );
 }
 
 const world = await World.create();
@@ -36,7 +55,6 @@ try {
   const name = `${instance.itemId}/${instance.subjectId}/${instance.instance}`;
   const config = join(world.unit.layout.etc, 'cm.cfg');
 
-  const bare = median(await times(ROUNDS, () => run(process.execPath, ['-e', '0'])));
   const questions: readonly (readonly string[])[] = [
     ['status'],
     ['nodes'],
@@ -55,23 +73,12 @@ try {
     ['exec', name, '--', 'true'],
     ['doctor', '--config-dir', world.unit.layout.etc],
   ];
-  const rows = [];
-  for (const question of questions) {
-    // The exit code of doctor says how the unit is, not how long the answer took.
-    const took = await times(ROUNDS, () =>
-      question[0] === 'doctor' ? world.ctl(...question) : world.must(...question),
-    );
-    const words = question.slice(0, question[0] === 'config' ? 2 : 1).join(' ');
-    rows.push([`aosctl ${words}`, ms(median(took)), ms(Math.max(...took)), ratio(median(took), bare)]);
-  }
-  console.log(
-    formatTable({
-      title: 'Local answers of aosctl',
-      method: `Each a process of its own, ${ROUNDS} times, on a unit with one instance; a bare Node.js (${ms(bare)}) is 1.`,
-      columns: ['command', 'median', 'longest', 'to bare node'],
-      rows,
-    }),
+  // The exit code of doctor says how the unit is, not how long the answer took.
+  await answers('with daemons, on a unit with one instance', questions, (question) =>
+    question[0] === 'doctor' ? world.ctl(...question) : world.must(...question),
   );
+  const nobody = ['--socket', join(world.directory, 'nobody.sock')];
+  await answers('without daemons', questions, (question) => world.ctl(...nobody, ...question));
 
   const folder = join(world.directory, 'service');
   const say = (text: string) =>

@@ -45,13 +45,17 @@ test.each([
 
 test('[P-08] the doctor judges the configurations of daemons that do not run by itself', () => {
   writeFileSync(join(directory, 'sm.cfg'), '{"caCert": 5}');
+  // Only some nodes have one.
+  writeFileSync(join(directory, 'mp.cfg'), '{"mode": "neither"}');
   const { stdout } = run('--json', '--socket', join(directory, 'cm.sock'), 'doctor', '--config-dir', directory);
   const findings = JSON.parse(stdout) as { check: string; level: string; found: string }[];
-  expect(findings).toContainEqual(
-    expect.objectContaining({
-      check: `configuration ${join(directory, 'sm.cfg')}`,
-      level: 'fault',
-      found: expect.stringMatching(/sm\.cfg:1: caCert/),
-    }),
-  );
+  for (const [name, found] of [
+    ['sm.cfg', /sm\.cfg:1: caCert/],
+    ['mp.cfg', /mp\.cfg:1: /],
+  ] as const) {
+    const check = `configuration ${join(directory, name)}`;
+    expect(findings).toContainEqual(
+      expect.objectContaining({ check, level: 'fault', found: expect.stringMatching(found) }),
+    );
+  }
 });

@@ -28,7 +28,16 @@ function words(source: string): string {
 }
 
 /** First cells of tables, which tell what is seen, with the code in them. */
-const symptoms = ['troubleshoot', 'keys', 'services', 'provisioning', 'firmware', 'bundles', 'start'].flatMap((page) =>
+const symptoms = [
+  'troubleshoot',
+  'keys',
+  'services',
+  'provisioning',
+  'firmware',
+  'multi-node',
+  'bundles',
+  'start',
+].flatMap((page) =>
   read(`docs/${page}.md`)
     .split('\n')
     .filter((line) => line.startsWith('|'))

@@ -1,6 +1,6 @@
 /**
  * Pictures of the web page of aos-cloud with a small fleet, to be looked at and for `docs/`:
- * `node scripts/web-screenshots.ts <directory> [--all]`. Needs Debian's chromium.
+ * `node scripts/web-screenshots.ts <directory> [--all | --hard]`, the latter of what tries the pages most. Needs Debian's chromium.
  */
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type BrowserContextOptions, chromium } from 'playwright-core';
 import { startWebFleet } from '../test/e2e/fleet-for-web.ts';
+import { addHardCases } from '../test/e2e/hard-cases-for-web.ts';
 
 const FLAGS = [
   ...['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run'],
@@ -17,17 +18,21 @@ const DESKTOP = { viewport: { width: 1200, height: 800 } };
 const LOOKS: Readonly<Record<string, BrowserContextOptions>> = {
   light: DESKTOP,
   dark: { ...DESKTOP, colorScheme: 'dark' },
-  phone: { viewport: { width: 375, height: 740 }, isMobile: true, hasTouch: true },
+  phone: { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true },
 };
 
-const { values, positionals } = parseArgs({ allowPositionals: true, options: { all: { type: 'boolean' } } });
+const { values, positionals } = parseArgs({
+  ...{ allowPositionals: true, options: { all: { type: 'boolean' }, hard: { type: 'boolean' } } },
+});
 const directory = positionals[0] ?? 'build/web';
 await mkdir(directory, { recursive: true });
 const fleet = await startWebFleet();
 const profile = await mkdtemp(join(tmpdir(), 'aos-web-pictures-'));
+let hard: Awaited<ReturnType<typeof addHardCases>> | undefined;
 try {
   const [campaign] = await fleet.cloud.must<{ id: string }[]>('GET', '/api/campaigns');
   const unit = `/units/${fleet.unit.systemId}`;
+  let chosen: readonly (readonly [string, string, string?])[];
   /** What `docs/` shows comes first. */
   const pages: readonly (readonly [string, string, string?])[] = [
     ['fleet', '/'],
@@ -50,6 +55,12 @@ try {
     ['people', '/people'],
     ['missing', '/units/nobody'],
   ];
+  if (values.hard) {
+    hard = await addHardCases(fleet.cloud);
+    chosen = hard.paths.map((path, index) => [`hard-${String(index).padStart(2, '0')}`, path] as const);
+  } else {
+    chosen = values.all ? pages : pages.slice(0, 3);
+  }
   for (const [look, options] of Object.entries(LOOKS)) {
     const context = await chromium.launchPersistentContext(join(profile, look), {
       ...{ executablePath: '/usr/bin/chromium', args: FLAGS, ignoreHTTPSErrors: true, ...options },
@@ -57,14 +68,18 @@ try {
     const page = await context.newPage();
     const { url } = await fleet.cloud.must<{ url: string }>('POST', '/api/login-tokens');
     await page.goto(url);
-    for (const [name, path, opened] of values.all ? pages : pages.slice(0, 3)) {
+    for (const [name, path, opened] of chosen) {
       await page.goto(fleet.cloud.endpoints.restUrl + path);
       if (opened !== undefined) await page.getByText(opened, { exact: true }).first().click();
-      await page.screenshot({ path: join(directory, `${name}-${look}.png`), fullPage: values.all ?? false });
+      await page.screenshot({
+        path: join(directory, `${name}-${look}.png`),
+        fullPage: values.all === true || values.hard === true,
+      });
     }
     await context.close();
   }
 } finally {
+  hard?.close();
   await fleet.close();
   await rm(profile, { recursive: true, force: true });
 }

@@ -101,6 +101,14 @@ describe('arguments', () => {
     });
   });
 
+  test('a file to judge that is not there, and one that is a directory', async () => {
+    const judged = (file: string) => stage.run(['config', 'check', file, '--kind', 'item']);
+    const missing = await judged('/no/such.json');
+    expect(missing).toMatchObject({ code: EXIT.failed, stdout: '/no/such.json: no such file or directory\n' });
+    const directory = await judged('EMPTY');
+    expect(directory.stdout).toBe(`${stage.at('EMPTY')}: illegal operation on a directory\n`);
+  });
+
   test('update start of something else than services and components', async () => {
     const said = await stage.run(['update', 'start', 'firmware']);
     expect(said).toMatchObject({ code: EXIT.usage, stderr: expect.stringMatching(KIND) });

@@ -2,6 +2,7 @@
  * Every command without what it asks: no daemon, no permission, no cloud, credentials that are of no use. Each time an exit code
  * that scripts can use, and words that say what to do next.
  */
+import { execFileSync } from 'node:child_process';
 import { chmod } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
@@ -97,6 +98,14 @@ describe('no cloud', () => {
     );
     expect(said.stderr).toMatch(/cannot reach the cloud at https:\/\/127\.0\.0\.1:\d+: /);
     expect(said.code).toBe(EXIT.unreachable);
+    // Programs are told the same in the way that they read.
+    const json = await stage.run(
+      line(name, ['--json', ...stage.atCloud(undefined, undefined, `https://127.0.0.1:${port}`), '--unit', 'car']),
+    );
+    expect(JSON.parse(json.stdout)).toMatchObject({
+      error: { message: expect.stringMatching(/cannot reach the cloud/) },
+    });
+    expect(json.code).toBe(EXIT.unreachable);
   });
 
   test.each(names)('%s: a certificate that has expired', async (name) => {
@@ -106,6 +115,24 @@ describe('no cloud', () => {
     expect(said.stderr.replaceAll('\n', ' ')).toMatch(
       /expired\.pem has expired on 2021-.*ask whoever runs the cloud for a new one/,
     );
+    expect(said.code).toBe(EXIT.failed);
+  });
+
+  test('a PKCS#12 file is as good as certificate and key, and as bad when it has expired', async () => {
+    const packed = (name: string, [cert, key]: readonly [string, string]) => {
+      const path = stage.at(name);
+      execFileSync('openssl', [
+        ...['pkcs12', '-export', '-passout', 'pass:', '-in', cert, '-inkey', key, '-out', path],
+      ]);
+      const [, url, , ca] = stage.atCloud();
+      return ['--cloud', url!, '--ca', ca!, '--p12', path];
+    };
+    const operator = stage.atCloud();
+    const good = await stage.run([...packed('good.p12', [operator[5]!, operator[7]!]), '--json', 'units']);
+    expect(good).toEqual({ code: EXIT.done, stdout: '[]\n', stderr: '' });
+    const expired = packed('expired.p12', [stage.at('expired.pem'), stage.at('expired-key.pem')]);
+    const said = await stage.run([...expired, 'units']);
+    expect(said.stderr).toMatch(/ask whoever runs the cloud for a new one: "aosctl user certificate"/);
     expect(said.code).toBe(EXIT.failed);
   });
 

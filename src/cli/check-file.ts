@@ -6,6 +6,7 @@ import { basename, dirname, join } from 'node:path';
 import { AosError, asAosError, parseJson } from '../core/index.ts';
 import { type CheckReport, judgeFile, withLine } from '../daemon/index.ts';
 import { loadDaemonChecks } from './daemon-checks.ts';
+import { plainWords } from './plain-words.ts';
 
 /** Each kind with the program that knows it: so the judge is who will read it. */
 const JUDGES = {
@@ -41,6 +42,11 @@ export function kindOf(file: string): Kind {
 
 /** Never throws about the file; `notFound` when the program that knows the kind is not installed. */
 export async function checkFile(file: string, kind: Kind): Promise<CheckReport> {
+  const report = await judge(file, kind);
+  return report.problem === undefined ? report : { ...report, problem: plainWords(report.problem) };
+}
+
+async function judge(file: string, kind: Kind): Promise<CheckReport> {
   if (kind === 'item') return checkItem(file);
   const [program, what] = JUDGES[kind];
   const checks = (await loadDaemonChecks())[program];

@@ -78,7 +78,12 @@ export const ROWS: Readonly<Record<string, Row>> = {
     ],
   },
   exec: { args: ['web', 'ls'], asks: 'sm', wrong: [[['--unit', 'car'], /log in there, and leave --unit out/]] },
-  top: { args: ['--once'], asks: 'sm', orCloud: true },
+  top: {
+    args: ['--once'],
+    asks: 'sm',
+    orCloud: true,
+    wrong: [[['--watch'], /option '-w, --watch' cannot be used with option '--once'/]],
+  },
   networks: { args: [], asks: 'cm' },
   certs: { args: [], asks: 'iam' },
   alerts: { args: [], asks: 'sm', orCloud: true },

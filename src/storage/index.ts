@@ -1,6 +1,7 @@
 /** What is kept on disk: databases, files, blobs. */
 export { applyDelta, type DeltaRequest } from './apply-delta.ts';
 export * from './atomic-file.ts';
+export * from './atomic-file-sync.ts';
 export * from './blob-store.ts';
 export { parseCertificates, verifyChain } from './certificate-chain.ts';
 export { checkFile } from './check-file.ts';

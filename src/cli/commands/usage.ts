@@ -1,5 +1,5 @@
 /** What a node and its instances use: `aosctl top`, `aosctl networks`, `aosctl certs`. All of this node, without a cloud. */
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import type { NetworkReport, UsageReport } from '../../daemon/index.ts';
 import type { Context } from '../context.ts';
 import { moments } from '../moments.ts';
@@ -52,6 +52,8 @@ export function usageCommands(program: Command, run: Run): void {
     .command('top')
     .description('what this node (or with --unit a unit) and its instances use, again and again; ends with Ctrl-C')
     .option('--once', 'only once')
+    // What others need it for, it does anyway; nobody has to know which is which.
+    .addOption(new Option('-w, --watch').conflicts('once').hideHelp())
     .action((options: { readonly once?: boolean }) =>
       run((context) => (context.namesUnit ? remoteTop : top)(context, options.once ?? false)),
     );

@@ -14,6 +14,7 @@ export function loadAssets(): Readonly<Record<string, string>> {
     'style.css': read('style.css'),
     'icon.svg': read('icon.svg'),
     'page.js': stripTypeScriptTypes(read('page.ts')),
+    'chart-tips.js': stripTypeScriptTypes(read('chart-tips.ts')),
     'publish.js': stripTypeScriptTypes(read('publish.ts')),
   };
 }

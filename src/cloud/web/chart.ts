@@ -1,6 +1,6 @@
 /** Charts of what was measured, as SVG that stretches, with labels that do not. Pure. */
 import { type Html, html } from './html.ts';
-import { distance } from './words.ts';
+import { count, distance } from './words.ts';
 
 export interface Line {
   readonly name: string;
@@ -42,23 +42,46 @@ export function niceCeiling(value: number, scale: Chart['scale'] = 'decimal'): n
   return step * power;
 }
 
-/** The path of a line; gaps in time are gaps in the line. */
-export function pathOf(
-  points: Line['points'],
-  { fromMs, tillMs, top }: { readonly fromMs: number; readonly tillMs: number; readonly top: number },
-): string {
+interface Frame {
+  readonly fromMs: number;
+  readonly tillMs: number;
+  readonly top: number;
+}
+
+/** The parts of a line between its gaps, as places in the picture. */
+function partsOf(points: Line['points'], { fromMs, tillMs, top }: Frame): string[][] {
   const span = Math.max(1, tillMs - fromMs);
-  let before: number | undefined;
-  return points
-    .map(([at, value]) => {
-      const x = Math.round(((at - fromMs) / span) * WIDTH * 10) / 10;
-      const y = Math.round((HEIGHT - (Math.min(value, top) / top) * HEIGHT) * 10) / 10;
-      const isGap = before === undefined || at - before > span * GAP;
-      before = at;
-      return `${isGap ? 'M' : 'L'}${x} ${y}`;
-    })
+  const parts: string[][] = [];
+  let before = Number.NEGATIVE_INFINITY;
+  for (const [at, value] of points) {
+    const x = Math.round(((at - fromMs) / span) * WIDTH * 10) / 10;
+    const y = Math.round((HEIGHT - (Math.min(value, top) / top) * HEIGHT) * 10) / 10;
+    if (at - before > span * GAP) parts.push([]);
+    parts.at(-1)!.push(`${x} ${y}`);
+    before = at;
+  }
+  return parts;
+}
+
+/** The path of a line; gaps in time are gaps in the line. */
+export function pathOf(points: Line['points'], frame: Frame): string {
+  return partsOf(points, frame)
+    .map((part) => `M${part.join('L')}`)
     .join('');
 }
+
+/** Samples that stand alone: no line leads to them, so they are dots. */
+export function dotsOf(points: Line['points'], frame: Frame): string {
+  return partsOf(points, frame)
+    .filter((part) => part.length === 1)
+    .map((part) => `M${part[0]}h0`)
+    .join('');
+}
+
+const COLOURS = 4;
+/** Classes of a line, or of its key. */
+const look = (kind: 'line' | 'key', index: number): string =>
+  `${kind} ${kind}-${index % COLOURS}${index >= COLOURS ? ` ${kind}-again` : ''}`;
 
 export function chart(spec: Chart): Html {
   const { title, lines, fromMs, tillMs, limit, format, marks } = spec;
@@ -77,11 +100,16 @@ export function chart(spec: Chart): Html {
     lines.length > 1
       ? now.map(
           ({ name, value }, index) =>
-            html`<span class="key key-${index % 4}">${name} <b>${value === undefined ? '–' : format(value)}</b></span>`,
+            html`<span class="${look('key', index)}">${name} <b>${value === undefined ? '–' : format(value)}</b></span>`,
         )
       : html`<span>${summary}</span>`
-  }</figcaption>
+  }${shown.length > 0 ? html`<span class="key key-alerts">${count(shown.length, 'alert')}</span>` : ''}</figcaption>
 <div class="plot"><div class="scale" aria-hidden="true">${steps.map((value) => html`<span>${format(value)}</span>`)}</div>
-<div class="area" data-from="${fromMs}" data-till="${tillMs}" data-lines="${JSON.stringify(labels)}"><svg viewBox="0 0 ${WIDTH} ${HEIGHT}" preserveAspectRatio="none" role="img" aria-label="${`${title}: now ${summary}; highest ${format(highest)}; ${shown.length} alerts`}">${steps.map((_, index) => html`<path class="grid" d="M0 ${(HEIGHT * index) / STEPS}H${WIDTH}"/>`)}${shown.map(({ at, text }) => html`<path class="mark" d="M${xOf(at)} 0V${HEIGHT}"><title>${text}</title></path>`)}${lines.map(({ points }, index) => html`<path class="line line-${index % 4}" d="${pathOf(points, { fromMs, tillMs, top })}"/>`)}</svg></div>
+<div class="area" data-from="${fromMs}" data-till="${tillMs}" data-lines="${JSON.stringify(labels)}" data-marks="${JSON.stringify(shown)}"><svg viewBox="0 0 ${WIDTH} ${HEIGHT}" preserveAspectRatio="none" role="img" aria-label="${`${title}: now ${summary}; highest ${format(highest)}; ${count(shown.length, 'alert')}`}">${steps.map((_, index) => html`<path class="grid" d="M0 ${(HEIGHT * index) / STEPS}H${WIDTH}"/>`)}${shown.map(({ at, text }) => html`<path class="mark" d="M${xOf(at)} 0V${HEIGHT}"><title>${text}</title></path>`)}${lines.map(({ points }, index) => curve(points, { fromMs, tillMs, top }, look('line', index)))}</svg></div>
 <div class="ticks" aria-hidden="true">${ticks.map((at) => html`<span>${distance(at, tillMs).replace('just now', 'now')}</span>`)}</div></div></figure>`;
+}
+
+function curve(points: Line['points'], frame: Frame, classes: string): Html {
+  const dots = dotsOf(points, frame);
+  return html`<path class="${classes}" d="${pathOf(points, frame)}"/>${dots === '' ? '' : html`<path class="${classes} dot" d="${dots}"/>`}`;
 }

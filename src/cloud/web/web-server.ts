@@ -5,7 +5,7 @@ import { statusOf } from '../http/problem.ts';
 import { actorOf } from '../rest/authenticate.ts';
 import type { RestParts } from '../rest/parts.ts';
 import { loadAssets } from './assets.ts';
-import { html } from './html.ts';
+import { type Html, html } from './html.ts';
 import { bareLayout, layout, type Page } from './layout.ts';
 import { login, logout } from './login.ts';
 import { logFile, pageAt } from './page-models.ts';
@@ -59,11 +59,7 @@ export function webListener(parts: RestParts): (request: IncomingMessage, respon
       status = statusOf(error);
       if (status >= 500) logger.error({ path: pathname, error: message }, 'a page failed');
       const title = isAosError(error, 'notFound') ? 'Not found' : 'It did not work';
-      page = {
-        title,
-        menu: '',
-        body: html`<h1>${title}</h1><p class="fault">${message}</p><p><a href="/">Back to the start</a></p>`,
-      };
+      page = { title, menu: '', body: faultBody(title, status, message, 'Back to the start') };
     }
     sendPage(response, status, layout(page, actor, hostName));
   };
@@ -76,6 +72,11 @@ export function sendFault(response: ServerResponse, status: number, message: str
     return;
   }
   const title = 'It did not work';
-  const body = html`<h1>${title}</h1><p class="fault" role="alert">${message}</p><p><a href="/">Try again</a></p>`;
-  sendPage(response, status, bareLayout(title, body));
+  sendPage(response, status, bareLayout(title, faultBody(title, status, message, 'Try again')));
+}
+
+/** A fault of the cloud itself comes with what that means, and what it does not. */
+function faultBody(title: string, status: number, message: string, link: string): Html {
+  const comfort = html`<p>The cloud cannot read or keep something now; its log says more. Nothing was changed. Units go on with what they have, and repeat what they could not report.</p>`;
+  return html`<h1>${title}</h1><p class="fault" role="alert">${message}</p>${status >= 500 ? comfort : ''}<p><a class="button" href="/">${link}</a></p>`;
 }

@@ -1,12 +1,11 @@
 /** What a CM does with its images: in the process of a test, or in one that dies on the way. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { AosError, type Digest, silentLogger } from '../../core/index.ts';
+import { AosError, type Digest } from '../../core/index.ts';
 import type { BlobInfo } from '../../protocol/index.ts';
-import { Downloader, openDatabase, type SignatureTrust } from '../../storage/index.ts';
+import { Downloader, type SignatureTrust } from '../../storage/index.ts';
 import type { ImageManager } from './image-manager.ts';
-import { IMAGE_TABLES } from './item-rows.ts';
-import { openImages } from './open-images.ts';
+import { openImageDatabase, openTestImages } from './open-images-for-tests.ts';
 import type { WantedItem } from './plan-items.ts';
 import { hurriedClock } from './publisher-for-tests.ts';
 
@@ -23,14 +22,12 @@ const NOBODY: SignatureTrust = { certificates: [], chains: [], roots: [], claime
 /** Starts, does one thing, and stops; `directory` has the plan. Answers the items at the end, sorted. */
 export async function act(directory: string, what: Act): Promise<string[]> {
   const { blobs, wanted } = JSON.parse(await readFile(join(directory, 'plan.json'), 'utf8')) as Plan;
-  const database = await openDatabase(join(directory, 'cm.db'), [IMAGE_TABLES], silentLogger);
+  const database = await openImageDatabase(directory);
   const clock = hurriedClock();
   // What was removed is long ago.
   if (what === 'outdated') clock.offsetMs = 5000;
-  const images = await openImages({
+  const images = await openTestImages(directory, {
     database,
-    installPath: join(directory, 'install'),
-    downloadPath: join(directory, 'download'),
     source: {
       locate: async (digest) => {
         const blob = blobs[digest];
@@ -38,14 +35,7 @@ export async function act(directory: string, what: Act): Promise<string[]> {
         return blob;
       },
     },
-    updateItemTtlMs: 1000,
-    removeOutdatedPeriodMs: 24 * 3_600_000,
     trust: () => NOBODY,
-    blobUrlPrefix: () => 'http://main:8094',
-    caPem: [],
-    onDownload: () => undefined,
-    events: { record: () => undefined },
-    logger: silentLogger,
     clock,
     downloader: new Downloader({ clock, tries: 1 }),
   });

@@ -1,5 +1,6 @@
 /** A CM that dies at each durable write about an item, beyond those of an update that goes well (spec/beyond.md R-01). */
 import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -7,6 +8,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Digest } from '../../core/index.ts';
 import type { BlobInfo } from '../../protocol/index.ts';
+import { deltaFor } from '../../storage/delta-for-tests.ts';
 import { type Act, act, type Plan } from './acts-for-tests.ts';
 import type { WantedItem } from './plan-items.ts';
 import { Publisher } from './publisher-for-tests.ts';
@@ -79,6 +81,35 @@ describe('a download with an item that cannot be had', () => {
     expect(await act(directory, 'download')).toEqual(['good pending']);
     expect(await partial()).toEqual([]);
   });
+});
+
+describe('[P-21] a layer that comes as a delta', () => {
+  test.each(['cm.images.delta.fetched', 'cm.images.delta.made', 'storage.blob.renamed#4'])(
+    '[R-01] [X-07] killed at %s it is there in the end, and nothing else',
+    async (fault) => {
+      const old = randomBytes(100_000);
+      const first = publisher.publish('web', '1', { layers: [old] });
+      await want(first);
+      await act(directory, 'download');
+      await act(directory, 'install');
+
+      const content = Buffer.concat([old, Buffer.from('new')]);
+      const second = publisher.publish('web', '2', { layers: [content] });
+      const delta = publisher.put(deltaFor(old, content));
+      const { sha256, size, decryptInfo } = publisher.blobs.get(delta)!.info;
+      const base = { base: first.layers[0]!, format: 'zstd-segments', contentSize: content.length };
+      publisher.tell(second.layers[0]!, {
+        deltas: [{ ...base, urls: [publisher.urlOf(delta)], sha256, size, decryptInfo }],
+      });
+      await want(second);
+      await die(fault, 'download');
+      publisher.requests.length = 0;
+      expect(await act(directory, 'download')).toEqual(['web installed', 'web pending']);
+      expect(publisher.requests.join()).not.toContain(second.layers[0]!.slice('sha256:'.length));
+      expect(await act(directory, 'install')).toEqual(['web installed', 'web removed']);
+      expect(await partial()).toEqual([]);
+    },
+  );
 });
 
 describe('what was removed', () => {

@@ -3,7 +3,7 @@
  * with a delta, the blob can be fetched whole.
  */
 import { rm, truncate } from 'node:fs/promises';
-import { asAosError, type Clock, type Digest, type Logger, throwIfCanceled } from '../../core/index.ts';
+import { asAosError, type Clock, type Digest, faultPoint, type Logger, throwIfCanceled } from '../../core/index.ts';
 import type { BlobDelta, BlobInfo } from '../../protocol/index.ts';
 import {
   applyDelta,
@@ -86,12 +86,15 @@ export class DeltaFetcher {
     try {
       const signature = blob.signInfo && checkSignature(signInfoOf(blob.signInfo), trust);
       const deltaFile = await this.#download(delta, wish);
+      faultPoint('cm.images.delta.fetched');
       const sha256 = await applyDelta({
         ...{ baseFile: store.path(delta.base), deltaFile, toFile: made, sizeBytes: delta.contentSize, signal },
         observe: signature?.update,
       });
-      await store.adoptHashed(digest, made, sha256, { signal, beforeCommit: signature?.verify });
+      // Before the blob is there: whoever finds it there looks for nothing that is left of its coming.
       await discardDownload(deltaFile);
+      faultPoint('cm.images.delta.made');
+      await store.adoptHashed(digest, made, sha256, { signal, beforeCommit: signature?.verify });
     } finally {
       await rm(made, { force: true });
       room.giveBack();

@@ -7,12 +7,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { isAosError, silentLogger } from '../../core/index.ts';
-import { Downloader, openDatabase } from '../../storage/index.ts';
+import { isAosError } from '../../core/index.ts';
 import type { ImageManager } from './image-manager.ts';
-import { IMAGE_TABLES } from './item-rows.ts';
-import { openImages } from './open-images.ts';
-import { hurriedClock, Publisher } from './publisher-for-tests.ts';
+import { openImageDatabase, openTestImages } from './open-images-for-tests.ts';
+import { Publisher } from './publisher-for-tests.ts';
 import { type Disk, hostDisk } from './space.ts';
 
 const MIB = 1024 * 1024;
@@ -37,26 +35,12 @@ beforeEach(async () => {
   await file.close();
   execFileSync('mkfs.ext4', ['-q', join(work, 'disk')]);
   execFileSync('mount', ['-o', 'loop', join(work, 'disk'), mounted]);
-  database = await openDatabase(join(mounted, 'cm.db'), [IMAGE_TABLES], silentLogger);
+  database = await openImageDatabase(mounted);
   publisher = await Publisher.open();
-  const clock = hurriedClock();
   disk = hostDisk;
-  images = await openImages({
-    database,
-    installPath: join(mounted, 'install'),
-    downloadPath: join(mounted, 'download'),
-    source: publisher,
-    updateItemTtlMs: 3_600_000,
-    removeOutdatedPeriodMs: 24 * 3_600_000,
-    trust: () => publisher.trust,
-    blobUrlPrefix: () => 'http://main:8094',
-    caPem: [],
-    onDownload: () => undefined,
-    events: { record: () => undefined },
-    logger: silentLogger,
-    clock,
+  images = await openTestImages(mounted, {
+    ...{ database, source: publisher, trust: () => publisher.trust, updateItemTtlMs: 3_600_000 },
     disk: { freeBytes: (path) => disk.freeBytes(path), deviceOf: (path) => disk.deviceOf(path) },
-    downloader: new Downloader({ clock, tries: 2 }),
   });
 });
 

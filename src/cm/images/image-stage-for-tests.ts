@@ -4,14 +4,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach } from 'vitest';
-import { silentLogger } from '../../core/index.ts';
-import { Downloader, openDatabase, type SignatureTrust } from '../../storage/index.ts';
+import type { SignatureTrust } from '../../storage/index.ts';
 import type { ItemStatus } from '../model.ts';
 import type { BlobSource } from './blob-source.ts';
 import type { DownloadReport } from './download-report.ts';
 import type { ImageManager } from './image-manager.ts';
-import { IMAGE_TABLES } from './item-rows.ts';
-import { type ImagesOptions, openImages } from './open-images.ts';
+import type { ImagesOptions } from './open-images.ts';
+import { openImageDatabase, openTestImages } from './open-images-for-tests.ts';
 import { hurriedClock, Publisher } from './publisher-for-tests.ts';
 
 export const GIB = 1024 ** 3;
@@ -34,22 +33,9 @@ export async function open(
   source: BlobSource = publisher,
   more: Pick<ImagesOptions, 'wantsPlatform'> = {},
 ): Promise<ImageManager> {
-  const images = await openImages({
-    database,
-    installPath: join(directory, 'install'),
-    downloadPath: join(directory, 'download'),
-    source,
-    updateItemTtlMs: 1000,
-    removeOutdatedPeriodMs: 24 * 3_600_000,
-    trust: () => trust,
-    blobUrlPrefix: () => 'http://main:8094',
-    caPem: [],
+  const images = await openTestImages(directory, {
+    ...{ database, source, trust: () => trust, clock, disk },
     onDownload: (report) => reports.push(report),
-    events: { record: () => undefined },
-    logger: silentLogger,
-    clock,
-    disk,
-    downloader: new Downloader({ clock, tries: 2 }),
     ...more,
   });
   images.subscribe((changed) => told.push(...changed));
@@ -65,7 +51,7 @@ export const notUsed = () => false;
 
 beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), 'aos-cm-images-'));
-  database = await openDatabase(join(directory, 'cm.db'), [IMAGE_TABLES], silentLogger);
+  database = await openImageDatabase(directory);
   publisher = await Publisher.open();
   ({ trust } = publisher);
   clock = hurriedClock();

@@ -1,51 +1,14 @@
 /** One download after the other: what is left of the former one never gets in the way of the next. */
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import type { ServerResponse } from 'node:http';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import type { DatabaseSync } from 'node:sqlite';
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { silentLogger } from '../../core/index.ts';
-import { Downloader, openDatabase } from '../../storage/index.ts';
+import { beforeEach, expect, test, vi } from 'vitest';
 import type { ImageManager } from './image-manager.ts';
-import { IMAGE_TABLES } from './item-rows.ts';
-import { openImages } from './open-images.ts';
-import { hurriedClock, Publisher } from './publisher-for-tests.ts';
+import { blobFile, forever, open, partialFiles, publisher } from './image-stage-for-tests.ts';
 
-let directory: string;
-let database: DatabaseSync;
-let publisher: Publisher;
 let images: ImageManager;
-const forever = new AbortController().signal;
 
 beforeEach(async () => {
-  directory = await mkdtemp(join(tmpdir(), 'aos-cm-succession-'));
-  database = await openDatabase(join(directory, 'cm.db'), [IMAGE_TABLES], silentLogger);
-  publisher = await Publisher.open();
-  const clock = hurriedClock();
-  images = await openImages({
-    database,
-    installPath: join(directory, 'install'),
-    downloadPath: join(directory, 'download'),
-    source: publisher,
-    updateItemTtlMs: 1000,
-    removeOutdatedPeriodMs: 24 * 3_600_000,
-    trust: () => publisher.trust,
-    blobUrlPrefix: () => 'http://main:8094',
-    caPem: [],
-    onDownload: () => undefined,
-    events: { record: () => undefined },
-    logger: silentLogger,
-    clock,
-    downloader: new Downloader({ clock, tries: 2 }),
-  });
-});
-
-afterEach(async () => {
-  await images.stop();
-  await publisher.close();
-  database.close();
-  await rm(directory, { recursive: true, force: true });
+  images = await open();
 });
 
 const states = () => images.items().map(({ itemId, state }) => `${itemId} ${state}`);
@@ -84,14 +47,14 @@ test('[CM-24] what is on its way for an item that has failed ends with the downl
   publisher.trouble.clear();
   await images.download([good], publisher.trust, forever);
   expect(publisher.requests).toEqual([]);
-  expect(await readdir(join(directory, 'download', 'blobs', 'sha256'))).toEqual([]);
+  expect(await partialFiles()).toEqual([]);
 });
 
 test('a look at all blobs that a desired status interrupts does not end the download that comes then', async () => {
   const item = publisher.publish('web', '1');
   await images.download([item], publisher.trust, forever);
   await images.install([item], () => true, forever);
-  await rm(join(directory, 'install', 'blobs', item.layers[0]!.replace(':', '/')));
+  await rm(blobFile(item.layers[0]!));
   publisher.trouble.set(item.layers[0]!, silence);
   publisher.requests.length = 0;
   const look = expect(images.verifyAll(publisher.trust, forever)).rejects.toMatchObject({ code: 'canceled' });

@@ -1,8 +1,7 @@
 /** The end of former instances, over a database and directories: in the process of a test, or in one that dies on the way. */
-import { join } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
 import { silentLogger, systemClock } from '../../core/index.ts';
-import { StateStore, StorageState } from '../storage-state/index.ts';
+import type { StorageState } from '../storage-state/index.ts';
+import { openTestStorage } from '../storage-state/open-storage-for-tests.ts';
 import { FormerInstances } from './former-instances.ts';
 import { InstanceStore } from './instance-store.ts';
 import type { InstanceStorage } from './schedule.ts';
@@ -20,15 +19,7 @@ export async function withFormer<T>(
   act: (parts: Former) => Promise<T>,
   more: Partial<InstanceStorage> = {},
 ): Promise<T> {
-  const database = new DatabaseSync(join(directory, 'test.db'));
-  const storage = new StorageState({
-    store: new StateStore(database),
-    storageDir: join(directory, 'storages'),
-    stateDir: join(directory, 'states'),
-    send: () => undefined,
-    diskQuota: { setLimit: async () => undefined },
-    logger: silentLogger,
-  });
+  const { database, storage } = openTestStorage(directory);
   await storage.start();
   const store = new InstanceStore(database);
   const instanceStorage: InstanceStorage = {

@@ -1,10 +1,6 @@
 /** What a CM does with the state of one instance: in the process of a test, or in one that dies on the way. */
-import { join } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
-import { silentLogger } from '../../core/index.ts';
+import { openTestStorage } from './open-storage-for-tests.ts';
 import { stateChecksumOf } from './state-file.ts';
-import { StateStore } from './state-store.ts';
-import { StorageState } from './storage-state.ts';
 
 export type Act = 'start' | 'prepare' | 'remove' | 'update';
 
@@ -12,15 +8,7 @@ const ident = { itemId: 'item', subjectId: 'subject', instance: 0, type: 'servic
 
 /** Starts, does one thing, and stops. */
 export async function act(directory: string, what: Act, state = ''): Promise<void> {
-  const database = new DatabaseSync(join(directory, 'test.db'));
-  const storage = new StorageState({
-    store: new StateStore(database),
-    storageDir: join(directory, 'storages'),
-    stateDir: join(directory, 'states'),
-    send: () => undefined,
-    diskQuota: { setLimit: async () => undefined },
-    logger: silentLogger,
-  });
+  const { database, storage } = openTestStorage(directory);
   await storage.start();
   if (what === 'prepare') await storage.prepare({ ident, uid: 5000, gid: 5001, storageQuota: 4096, stateQuota: 1024 });
   if (what === 'remove') await storage.remove(ident);

@@ -197,7 +197,7 @@ describe('a version whose instances do not become active', () => {
     expect(unit.events).toContainEqual({
       about: { kind: 'item', id: 'web 2' },
       what: 'is rolled back to version 1',
-      because: 'an instance of it did not become active: start probe failed',
+      because: 'an instance of it did not become active: start probe failed: no answer within 1000 ms',
     });
   });
 

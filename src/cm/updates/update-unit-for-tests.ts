@@ -111,7 +111,8 @@ export class Unit {
         const isBroken = this.broken.has(`${itemId} ${version}`);
         const status = instanceStatus(itemId, version, isBroken ? 'failed' : this.launchedAs);
         const error = { aosCode: 7, exitCode: 0, message: 'start probe failed' };
-        return isBroken ? { ...status, error, ...(this.isPlaceless && { nodeId: '' }) } : status;
+        const reason = 'start probe failed: no answer within 1000 ms';
+        return isBroken ? { ...status, error, reason, ...(this.isPlaceless && { nodeId: '' }) } : status;
       });
     },
   };

@@ -5,13 +5,14 @@ import { promisify } from 'node:util';
 import type { TlsIdentity } from '../../api/index.ts';
 import { AosError, faultPoint, type Logger } from '../../core/index.ts';
 import { toPem } from '../../platform/token/index.ts';
+import { syncDirectorySync, writeFileAtomicSync } from '../../storage/index.ts';
 import type { SoftwareModuleConfig } from '../config/iam-config.ts';
 import type { CertificateRecord } from '../store/iam-store.ts';
 import type { CertificateModule } from './certificate-module.ts';
 import { makeRequest, makeSelfSigned, SELF_SIGNED_NAME, type Signer } from './certificate-request.ts';
 import { type Chain, names, publicKeyOf } from './chain.ts';
 import type { KeyDirectory, KeyFileName } from './key-directory.ts';
-import { readSecretFile, SECRET_MODE, syncDirectoryNow, writeFileDurably } from './secret-file.ts';
+import { readSecretFile, SECRET_MODE } from './secret-file.ts';
 import type { ScannedObject } from './token-scan.ts';
 
 const CERTIFICATE_MODE = 0o644;
@@ -61,7 +62,7 @@ export class FileModule implements CertificateModule {
         ? await generate('rsa', { modulusLength: 2048, publicExponent: 65_537 })
         : await generate('ec', { namedCurve: 'P-384' });
     const pem = privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
-    writeFileDurably(this.#path(keyId, 'key'), pem, SECRET_MODE, 'iam.key-file');
+    writeFileAtomicSync(this.#path(keyId, 'key'), pem, { mode: SECRET_MODE, faultName: 'iam.key-file' });
     faultPoint('iam.key.created');
   }
 
@@ -87,7 +88,10 @@ export class FileModule implements CertificateModule {
   import({ leaf, issuers }: Chain, keyId: Uint8Array): void {
     faultPoint('iam.certificate.import');
     const pem = toPem([leaf, ...issuers].map(({ raw }) => raw));
-    writeFileDurably(this.#path(keyId, 'crt'), pem, CERTIFICATE_MODE, 'iam.certificate-file');
+    writeFileAtomicSync(this.#path(keyId, 'crt'), pem, {
+      mode: CERTIFICATE_MODE,
+      faultName: 'iam.certificate-file',
+    });
     faultPoint('iam.certificate.imported');
   }
 
@@ -95,7 +99,7 @@ export class FileModule implements CertificateModule {
     faultPoint('iam.key.destroy');
     // The certificate goes first: without it the key is a leftover that the next scan finds.
     for (const kind of ['crt', 'key'] as const) rmSync(this.#path(keyId, kind), { force: true });
-    syncDirectoryNow(this.place.path);
+    syncDirectorySync(this.place.path);
   }
 
   identity({ keyId }: CertificateRecord): TlsIdentity {

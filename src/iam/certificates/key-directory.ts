@@ -8,10 +8,10 @@ import { randomBytes, scryptSync, timingSafeEqual } from 'node:crypto';
 import { existsSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { AosError, asAosError, faultPoint } from '../../core/index.ts';
-import { ensureDirectory, removeTemporaryFiles } from '../../storage/index.ts';
+import { ensureDirectory, removeTemporaryFiles, syncDirectorySync, writeFileAtomicSync } from '../../storage/index.ts';
 import type { KeyPlace } from './certificate-module.ts';
 import { checkPassword } from './pin.ts';
-import { readSecretFile, SECRET_MODE, syncDirectoryNow, writeFileDurably } from './secret-file.ts';
+import { readSecretFile, SECRET_MODE } from './secret-file.ts';
 
 const OWNER_FILE = 'owner';
 const HASH_BYTES = 32;
@@ -65,8 +65,11 @@ export class KeyDirectory implements KeyPlace {
     }
     faultPoint('iam.key-directory.wipe');
     for (const file of this.files()) rmSync(this.pathOf(file));
-    syncDirectoryNow(this.path);
-    writeFileDurably(this.#ownerPath, ownerOf(password), SECRET_MODE, 'iam.key-directory.owner');
+    syncDirectorySync(this.path);
+    writeFileAtomicSync(this.#ownerPath, ownerOf(password), {
+      mode: SECRET_MODE,
+      faultName: 'iam.key-directory.owner',
+    });
   }
 
   pathOf({ type, keyId, kind }: KeyFileName): string {

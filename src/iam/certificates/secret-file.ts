@@ -1,58 +1,9 @@
-/** Files that only their owner may read, and that are there whole or not at all. */
-import {
-  chmodSync,
-  closeSync,
-  constants,
-  fstatSync,
-  fsyncSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  type Stats,
-  writeFileSync,
-} from 'node:fs';
-import { dirname } from 'node:path';
-import { AosError, asAosError, faultPoint } from '../../core/index.ts';
-import { temporaryName } from '../../storage/index.ts';
+/** Files that only their owner may read. */
+import { closeSync, constants, fstatSync, openSync, readFileSync, type Stats } from 'node:fs';
+import { AosError, asAosError } from '../../core/index.ts';
 
 export const SECRET_MODE = 0o600;
 const OPEN_TO_OTHERS = 0o077;
-
-/**
- * Writes a file durably: temporary file, fsync, rename, fsync of the directory. Fault points `<faultName>.written` and
- * `<faultName>.renamed`. A failure leaves what was there before.
- */
-export function writeFileDurably(path: string, content: string, mode: number, faultName: string): void {
-  const temporary = temporaryName(path);
-  try {
-    const file = openSync(temporary, 'wx', mode);
-    try {
-      writeFileSync(file, content);
-      // Whatever the umask takes away.
-      chmodSync(temporary, mode);
-      fsyncSync(file);
-    } finally {
-      closeSync(file);
-    }
-    faultPoint(`${faultName}.written`);
-    renameSync(temporary, path);
-  } catch (error) {
-    rmSync(temporary, { force: true });
-    throw asAosError(error, `cannot write ${path}`);
-  }
-  faultPoint(`${faultName}.renamed`);
-  syncDirectoryNow(dirname(path));
-}
-
-export function syncDirectoryNow(path: string): void {
-  const directory = openSync(path, 'r');
-  try {
-    fsyncSync(directory);
-  } finally {
-    closeSync(directory);
-  }
-}
 
 /**
  * What a file holds that only its owner may read; undefined when there is none. Throws `invalidArgument` for one that

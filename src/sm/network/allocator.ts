@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import { AosError, type InstanceIdent, isAosError, type Logger } from '../../core/index.ts';
+import { Batcher } from '../batcher.ts';
 import type { CmServices, NodeNetworkParameters } from '../client/index.ts';
 import type { NetworkRequest } from '../launcher/index.ts';
 import { fillChain } from './firewall-script.ts';
@@ -30,9 +31,15 @@ export interface AllocatorOptions {
 export class Allocator {
   readonly #options: AllocatorOptions;
   readonly #asking = new Map<string, Promise<void>>();
+  /** Those that the CM answers in one moment are one durable transaction. */
+  readonly #written: Batcher<InstanceNetworkRow, InstanceNetworkRow>;
 
   constructor(options: AllocatorOptions) {
     this.#options = options;
+    this.#written = new Batcher(async (rows) => {
+      options.rows.put([], rows);
+      return rows;
+    });
   }
 
   /** The row of an instance, with an address of the CM; what is stored is used when nothing else is wanted. */
@@ -70,8 +77,7 @@ export class Allocator {
       await this.#giveBack(ident, signal);
       throw error;
     }
-    rows.put([], [row]);
-    return row;
+    return this.#written.run(row);
   }
 
   #known(networkId: string): NodeNetworkRow {

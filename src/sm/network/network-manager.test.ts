@@ -281,6 +281,10 @@ describe('a hundred instances at once', () => {
     ]);
   });
 
+  test('[B-01] are written down together: two networks, what the CM gave, what is begun, what is done', () => {
+    expect(result.commitsOfStart).toBe(5);
+  });
+
   test('go with one batch of links and one transaction', () => {
     expect(result.stopped).toEqual([
       'ip -force -batch -',

@@ -1,6 +1,5 @@
 /** Bytes that were counted, kept over restarts (spec/sm.md 7.8). */
 import type { DatabaseSync } from 'node:sqlite';
-import { isDeepStrictEqual } from 'node:util';
 import { transaction } from '../../storage/index.ts';
 import type { TrafficRow } from './traffic-count.ts';
 
@@ -8,15 +7,24 @@ export const TRAFFIC_TABLES = `
 CREATE TABLE network_traffic (chain TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 `;
 
+/**
+ * What may be counted and not yet be written, where it need not be exact: a service manager that restarts loses nothing, since
+ * the counters of the kernel go on, and a power cut loses less than this.
+ */
+const UNWRITTEN_BYTES = 1024 * 1024;
+
 export class TrafficRows {
   readonly #database: DatabaseSync;
   readonly #rows = new Map<string, TrafficRow>();
+  /** As they are on the disk. */
+  readonly #written = new Map<string, TrafficRow>();
 
   constructor(database: DatabaseSync) {
     this.#database = database;
     for (const { value } of database.prepare('SELECT value FROM network_traffic').all() as { value: string }[]) {
       const row = JSON.parse(value) as TrafficRow;
       this.#rows.set(row.chain, row);
+      this.#written.set(row.chain, row);
     }
   }
 
@@ -24,10 +32,15 @@ export class TrafficRows {
     return this.#rows.get(chain);
   }
 
-  /** Later rows of a chain win. Nothing is written for those that say nothing new but the time. */
-  put(rows: readonly TrafficRow[]): void {
+  /**
+   * Later rows of a chain win. Nothing is written for those that say nothing new but the time, and for those that need not
+   * be exact not until there is enough of it.
+   */
+  put(rows: readonly TrafficRow[], isExact: (chain: string) => boolean): void {
     const latest = new Map(rows.map((row) => [row.chain, row]));
-    const news = [...latest.values()].filter((row) => !isSame(row, this.#rows.get(row.chain)));
+    const news = [...latest.values()].filter((row) =>
+      isNews(row, this.#written.get(row.chain), isExact(row.chain) ? 1 : UNWRITTEN_BYTES),
+    );
     for (const row of latest.values()) this.#rows.set(row.chain, row);
     if (news.length === 0) return;
     const put = this.#database.prepare('INSERT OR REPLACE INTO network_traffic (chain, value) VALUES (?, ?)');
@@ -38,6 +51,7 @@ export class TrafficRows {
       },
       'sm.network.traffic',
     );
+    for (const row of news) this.#written.set(row.chain, row);
   }
 
   forget(chains: readonly string[]): void {
@@ -51,13 +65,18 @@ export class TrafficRows {
       },
       'sm.network.forget-traffic',
     );
-    for (const chain of known) this.#rows.delete(chain);
+    for (const chain of known) {
+      this.#rows.delete(chain);
+      this.#written.delete(chain);
+    }
   }
 }
 
 /** The date alone is no news: it would be written each minute. */
-function isSame(row: TrafficRow, before: TrafficRow | undefined): boolean {
-  if (before === undefined) return false;
-  const withoutTime = ({ countedAt: _, ...rest }: TrafficRow) => rest;
-  return isDeepStrictEqual(withoutTime(row), withoutTime(before));
+function isNews(row: TrafficRow, written: TrafficRow | undefined, stepBytes: number): boolean {
+  if (written === undefined || row.isBlocked !== written.isBlocked) return true;
+  const grown = row.counter - written.counter;
+  // Another counter, or another period: what is written says nothing of it.
+  if (grown < 0 || row.bytes - written.bytes !== grown) return true;
+  return grown >= stepBytes;
 }

@@ -29,6 +29,8 @@ export interface TrafficTarget {
   readonly limits: TrafficLimits;
 }
 
+/** The link to the cloud counts here each minute, also where nothing happens. */
+const OF_THE_NODE: ReadonlySet<string> = new Set(Object.values(SYSTEM_CHAINS));
 const DIRECTIONS: readonly Direction[] = ['in', 'out'];
 
 export class Traffic {
@@ -71,7 +73,7 @@ export class Traffic {
         DIRECTIONS.map((direction) => this.#begin(trafficChains(id)[direction], limits[direction], counted, nowMs)),
       ),
     ];
-    this.#rows.put([...counted, ...begun]);
+    this.#rows.put([...counted, ...begun], (chain) => !OF_THE_NODE.has(chain));
     this.#counted = new Set(targets.map(({ id }) => id));
     const isBlocked = (chain: string) => this.#rows.get(chain)?.isBlocked === true;
     const goneChains = new Set(gone.flatMap(([chain]) => chainsOf(chain)));

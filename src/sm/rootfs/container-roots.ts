@@ -4,8 +4,8 @@ import { rm, rmdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { type AosError, asAosError, canceledBy, faultPoint, throwIfCanceled } from '../../core/index.ts';
 import { HostMounts, type Mounts } from '../../platform/mount/index.ts';
+import { Batcher } from '../batcher.ts';
 import type { InstalledItem, OciMount } from '../model.ts';
-import { Batcher } from './batcher.ts';
 import {
   composeRoot,
   type HostEntry,

@@ -5,9 +5,9 @@ import { lstat, readdir, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { createGzip } from 'node:zlib';
 import { pack } from 'tar-stream';
 import { AosError } from '../../../core/index.ts';
+import { steadyGzip } from './steady-gzip.ts';
 
 export interface PackedLayer {
   readonly digest: string;
@@ -28,7 +28,7 @@ export async function packFolder(folder: string, file: string, signal: AbortSign
   const written = pipeline(
     archive,
     tap((chunk) => tarHash.update(chunk)),
-    createGzip(),
+    steadyGzip,
     tap((chunk) => {
       fileHash.update(chunk);
       sizeBytes += chunk.length;

@@ -4,6 +4,8 @@
  * typed stay.
  */
 
+import './chart-tips.js';
+
 const RENEW_AFTER_MS = 400;
 /** A page that takes long is renewed less often: news of a large fleet never end. */
 const RENEW_PAUSE_FACTOR = 10;
@@ -80,8 +82,19 @@ function overlay(old: Element, wanted: Element): void {
   for (const rest of before.slice(after.length)) rest.remove();
 }
 
+const linkState = document.querySelector<HTMLElement>('#link');
+
+/** Says in the head of the page why it may be old; without a text, that it is not. */
+function say(text: string): void {
+  if (!linkState) return;
+  linkState.textContent = text;
+  linkState.hidden = text === '';
+}
+
 let isRenewing = false;
 let isOld = false;
+let renewedAt = new Date();
+let isUnanswered = false;
 let tookMs = 0;
 
 async function renew(): Promise<void> {
@@ -96,8 +109,16 @@ async function renew(): Promise<void> {
       const begin = performance.now();
       const response = await fetch(location.href);
       if (response.redirected) location.assign(response.url);
-      // What stands is worth more than the news that there is none now.
-      if (response.status >= 500) break;
+      if (response.status >= 500) {
+        // What stands is worth more than the news that there is none now.
+        isUnanswered = true;
+        say(`the cloud cannot answer now; this is from ${renewedAt.toLocaleTimeString()}`);
+        setTimeout(renewSoon, LISTEN_AGAIN_MS);
+        break;
+      }
+      if (isUnanswered && !wasLost) say('');
+      isUnanswered = false;
+      renewedAt = new Date();
       const page = new DOMParser().parseFromString(await response.text(), 'text/html');
       const wanted = page.querySelector('#main');
       if (wanted) overlay(main, wanted);
@@ -130,11 +151,10 @@ let wasLost = false;
 function listen(): void {
   const { live } = main.dataset;
   if (live === undefined || news) return;
-  const state = document.querySelector<HTMLElement>('#link');
   const source = new EventSource(live === '*' ? '/api/events' : `/api/units/${encodeURIComponent(live)}/events`);
   news = source;
   news.onopen = () => {
-    state?.toggleAttribute('hidden', true);
+    if (!isUnanswered) say('');
     if (wasLost) renewSoon();
     wasLost = false;
   };
@@ -142,9 +162,7 @@ function listen(): void {
     wasLost = true;
     // A browser that is refused does not ask again by itself.
     if (source.readyState === EventSource.CLOSED) setTimeout(() => listenAgain(source), LISTEN_AGAIN_MS);
-    if (!state) return;
-    state.textContent = 'no connection to the cloud';
-    state.hidden = false;
+    say('no connection to the cloud');
   };
   for (const kind of KINDS) if (!DULL.has(kind)) news.addEventListener(kind, renewSoon);
 }
@@ -262,37 +280,13 @@ document.addEventListener('keydown', (event) => {
   menu.querySelector('summary')?.focus();
 });
 
-// Charts say what is under the pointer.
-
-interface ShownLine {
-  readonly name: string;
-  readonly points: readonly (readonly [at: number, value: number, text: string])[];
-}
-
-document.addEventListener('pointermove', (event) => {
-  const area = (event.target as Element).closest?.<HTMLElement>('.area');
-  for (const tip of document.querySelectorAll('.tip')) if (tip.parentElement !== area) tip.remove();
-  if (!area) return;
-  const { left, width } = area.getBoundingClientRect();
-  const share = (event.clientX - left) / width;
-  const [from, till] = [Number(area.dataset.from), Number(area.dataset.till)];
-  const at = from + share * (till - from);
-  const lines = JSON.parse(area.dataset.lines!) as ShownLine[];
-  const nearest = lines.flatMap(({ name, points }) => {
-    const point = points.reduce<ShownLine['points'][number] | undefined>(
-      (best, next) => (best && Math.abs(best[0] - at) <= Math.abs(next[0] - at) ? best : next),
-      undefined,
-    );
-    return point ? [{ name, point }] : [];
-  });
-  if (nearest.length === 0) return;
-  const tip = area.querySelector<HTMLElement>('.tip') ?? document.createElement('div');
-  tip.className = 'tip';
-  const time = new Date(nearest[0]!.point[0]).toLocaleTimeString();
-  tip.textContent = `${time}  ${nearest.map(({ name, point }) => (lines.length > 1 ? `${name} ${point[2]}` : point[2])).join(', ')}`;
-  if (!tip.parentElement) area.append(tip);
-  tip.style.left = share > 0.6 ? 'auto' : `${share * 100}%`;
-  tip.style.right = share > 0.6 ? `${(1 - share) * 100}%` : 'auto';
+/** A menu is done with when somebody goes on elsewhere; a question that it asks belongs to it. */
+document.addEventListener('pointerdown', (event) => {
+  const target = event.target as Element;
+  if (target.closest('dialog')) return;
+  for (const menu of document.querySelectorAll<HTMLDetailsElement>('details.menu[open]')) {
+    if (!menu.contains(target)) menu.open = false;
+  }
 });
 
 if (document.querySelector('[data-publish]')) {

@@ -3,7 +3,7 @@ import type { Actor } from '../../access/roles.ts';
 import type { UnitView } from '../../rest/unit-view.ts';
 import { type Html, html, path } from '../html.ts';
 import { may, type Page, table } from '../layout.ts';
-import { badge, moment } from '../words.ts';
+import { badge, count, moment } from '../words.ts';
 
 export interface FleetUnit extends UnitView {
   readonly alertsToday: number;
@@ -89,8 +89,8 @@ function unitRow(unit: FleetUnit, now: Date): Html {
   const failures = failuresOf(unit);
   return html`<tr data-row="units" id="unit-${unit.systemId}"><th scope="row"><a href="${path`/units/${unit.systemId}`}">${unit.systemId}</a></th>
 <td>${unit.online ? badge('online') : html`${badge('offline')} <small>${unit.lastSeen ? moment(unit.lastSeen, now) : 'never seen'}</small>`}</td>
-<td>${unit.status === 'new' ? badge('new') : failures > 0 ? html`${badge('failed')} <small>${failures}</small>` : unit.behind > 0 ? html`${badge('pending')} <small>${unit.behind} to come</small>` : unit.nodes === undefined ? html`<small>has not told of itself</small>` : html`as wanted`}${unit.alertsToday > 0 ? html` <a class="badge warn" href="${path`/units/${unit.systemId}/events`}">${unit.alertsToday} alerts</a>` : ''}</td>
-<td class="number">${active} of ${instances.length}</td><td class="number">${nodes.filter(({ isConnected }) => isConnected).length} of ${nodes.length}</td>
+<td>${unit.status === 'new' ? badge('new') : failures > 0 ? html`${badge('failed')} <small>${failures}</small>` : unit.behind > 0 ? html`${badge('pending')} <small>${unit.behind} to come</small>` : unit.nodes === undefined ? html`<small>has not told of itself</small>` : html`as wanted`}${unit.alertsToday > 0 ? html` <a class="badge warn" href="${path`/units/${unit.systemId}/events`}">${count(unit.alertsToday, 'alert')}</a>` : ''}</td>
+<td class="number">${unit.instances === undefined ? '–' : `${active} of ${instances.length}`}</td><td class="number">${unit.nodes === undefined ? '–' : `${nodes.filter(({ isConnected }) => isConnected).length} of ${nodes.length}`}</td>
 <td>${unit.model.name}${unit.model.version === '' ? '' : ` ${unit.model.version}`}</td><td>${unit.fleet === '' ? '–' : unit.fleet}</td></tr>`;
 }
 

@@ -209,7 +209,7 @@ export function peoplePage(users: readonly UserRow[], audit: readonly AuditEntry
     title: 'People',
     menu: 'People',
     body: html`<h1>People</h1><section>${table('People', ['Name', 'Role', 'For', 'Since', ''], userRows, '')}
-<details class="card"><summary>Add somebody</summary>${call('PUT', '/api/users/{name}', html`<div class="fields"><label>Name <input name="name" required maxlength="64"></label><label>Role <select name="role">${Object.entries(ROLE_WORDS).map(([role, words]) => html`<option value="${role}">${words}</option>`)}</select></label><label>Owner or fleet <input name="scope" maxlength="64" placeholder="of a provider or fleet owner"></label></div><button class="main">Add</button>`, { said: 'Now give them a certificate: aosctl users certificate <name>' })}</details></section>
+<details class="card"><summary>Add somebody</summary>${call('PUT', '/api/users/{name}', html`<div class="fields"><label>Name <input name="name" required maxlength="64"></label><label>Role <select name="role">${Object.entries(ROLE_WORDS).map(([role, words]) => html`<option value="${role}">${words}</option>`)}</select></label><label>Owner or fleet <input name="scope" maxlength="64" placeholder="of a provider or fleet owner"></label></div><button class="main">Add</button>`, { said: 'Now give them a certificate: aosctl user certificate <name>' })}</details></section>
 <section><h2>Changes</h2>${table('Changes', ['When', 'Who', 'What', 'Why'], auditRows, 'Nothing was changed yet.')}</section>`,
   };
 }

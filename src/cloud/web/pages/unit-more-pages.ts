@@ -8,7 +8,7 @@ import { chart, type Line, type Mark } from '../chart.ts';
 import { eventText, eventWords } from '../event-words.ts';
 import { type Html, html, path } from '../html.ts';
 import { call, may, type Page, table } from '../layout.ts';
-import { badge, bytes, moment, shorten } from '../words.ts';
+import { badge, bytes, moment, shorten, spaced } from '../words.ts';
 import {
   errorText,
   INSTANCE_COLUMNS,
@@ -45,6 +45,12 @@ export interface Usage {
 const amount = (parameter: unknown, value: unknown): string =>
   typeof value !== 'number' ? '' : parameter === 'cpu' ? `${Math.round(value)} DMIPS` : bytes(value);
 
+const quotaText = ({ parameter, value }: StoredAlert['data']): string =>
+  `${parameter ?? ''} is at ${amount(parameter, value)}`;
+
+const downloadText = ({ digest, state, downloadedBytes, totalBytes, reason }: StoredAlert['data']): string =>
+  `download of ${shorten(String(digest), 20)} ${state}: ${bytes(Number(downloadedBytes))} of ${bytes(Number(totalBytes))}${reason === undefined ? '' : `; ${reason}`}`;
+
 export function alertText({ tag, data }: StoredAlert): string {
   const of = (value: unknown) => (value === undefined ? '' : nameOf(value as { id?: string; codename?: string }));
   const where = [
@@ -53,7 +59,7 @@ export function alertText({ tag, data }: StoredAlert): string {
     of(data.subject),
     data.instance === undefined ? '' : String(data.instance),
   ];
-  const what = data.message ?? `${data.parameter ?? ''} is at ${amount(data.parameter, data.value)}`;
+  const what = data.message ?? (tag === 'downloadProgressAlert' ? downloadText(data) : quotaText(data));
   return `${where.filter((part) => part !== '').join('/')}${where.some((part) => part !== '') ? ': ' : ''}${what}${tag === 'coreAlert' ? ` (${data.coreComponent})` : ''}`;
 }
 
@@ -134,7 +140,7 @@ ${rows.length === 0 ? '' : html`<section><h2>Instances</h2>${table('Usage of ins
 export function alertRows(alerts: readonly StoredAlert[], now: Date): Html[] {
   return alerts.map(
     (alert) =>
-      html`<tr><td>${moment(alert.at, now)}</td><td>${badge(alert.tag === 'cloudAlert' ? 'cloud' : alert.tag.replace(/Alert$/, ''))}</td><td>${alertText(alert)}</td></tr>`,
+      html`<tr><td>${moment(alert.at, now)}</td><td>${badge(spaced(alert.tag.replace(/Alert$/, '')))}</td><td>${alertText(alert)}</td></tr>`,
   );
 }
 

@@ -52,7 +52,10 @@ function itemRows({ unit, wanted }: UnitPageModel, canDeploy: boolean): Html[] {
     const wishes = wanted.filter((entry) => entry.itemId === itemId);
     const states = reported.filter(({ item }) => nameOf(item) === itemId);
     const version = wishes[0]?.version;
-    const current = states.find((state) => state.version === version);
+    // What is not wanted any more goes, unless it has failed: that is said.
+    const current = states.find((entry) =>
+      version === undefined ? entry.state === 'failed' : entry.version === version,
+    );
     const state = current?.state ?? (version === undefined ? 'removing' : 'pending');
     const count = wishes.reduce((sum, { numInstances }) => sum + numInstances, 0);
     const active = instances.filter((entry) => entry.itemId === itemId && entry.state === 'active').length;

@@ -4,6 +4,7 @@
  */
 import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
+import { NetworkRows } from '../network-rows.ts';
 import { idOf, NetworkHost, request } from './network-host.ts';
 import { makeOutside, run } from './outside.ts';
 
@@ -41,19 +42,29 @@ async function programsOf(work: () => Promise<unknown>): Promise<string[]> {
   ].sort();
 }
 
-const manager = host.manager({ vlan: 'off' });
+let commits = 0;
+class CountedRows extends NetworkRows {
+  override put(...rows: Parameters<NetworkRows['put']>): void {
+    commits += 1;
+    super.put(...rows);
+  }
+}
+
+const manager = host.manager({ vlan: 'off', rows: new CountedRows(host.database) });
 await manager.adopt([], signal);
 const quotas = { downloadSpeed: 10_000, uploadSpeed: 10_000 };
 const wanted = Array.from({ length: COUNT }, (_, index) =>
   request(`item-${index}`, index % 2 === 0 ? 'red' : 'blue', { exposedPorts: ['80'], quotas }),
 );
 const started = await programsOf(() => manager.start(wanted, signal));
+const commitsOfStart = commits;
 const ruleset = (await run('nft', ['list', 'table', 'inet', 'aos'], { maxBuffer: 16 * 1024 * 1024 })).stdout;
 const stopped = await programsOf(() => manager.stop(wanted.map(idOf), signal));
 console.log(
   JSON.stringify({
     started,
     stopped,
+    commitsOfStart,
     chains: ruleset.match(/^\tchain instance_/gm)?.length,
     named: ruleset.match(/^\t\tcomment "item-\d+\/s\/0"$/gm)?.length,
     forward: /chain forward \{[^}]*\}/

@@ -112,13 +112,14 @@ export function request(
 export const idOf = ({ info }: NetworkRequest): string => instanceId(info.ident);
 
 export class NetworkHost {
-  readonly database = new DatabaseSync(':memory:');
+  readonly database: DatabaseSync;
   readonly cm = new FakeNetworkCm();
   readonly directory = mkdtempSync(join(tmpdir(), 'aos-network-'));
   date = new Date('2026-03-04T12:00:00Z');
   readonly clock: Clock = { ...systemClock, now: () => this.date };
 
-  constructor() {
+  constructor(database = new DatabaseSync(':memory:')) {
+    this.database = database;
     this.database.exec(NETWORK_TABLES);
   }
 
