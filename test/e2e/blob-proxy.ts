@@ -31,6 +31,8 @@ export class BlobProxy {
   readonly #foreign: https.Server;
   readonly #troubles = new Map<number, Trouble>();
   readonly #asked = new Map<string, number>();
+  /** Bytes of blobs, and of parts of them, that were passed on without trouble. */
+  sentBytes = 0;
   #upstream: { readonly url: string; readonly ca: string } | undefined;
 
   private constructor(foreign: https.Server) {
@@ -90,6 +92,9 @@ export class BlobProxy {
     const trouble = [...this.#troubles].find(([bytes]) => total >= bytes && total < bytes + MOST_OVERHEAD_BYTES)?.[1];
     if (!trouble) {
       response.writeHead(answer.statusCode ?? 502, answer.headers);
+      answer.on('data', (bytes: Buffer) => {
+        this.sentBytes += bytes.length;
+      });
       await pipeline(answer, response);
       return;
     }

@@ -17,8 +17,12 @@ export interface ImageOptions {
   /** Layers, the lowest first. Default: busybox alone. */
   readonly layers?: readonly (readonly Entry[])[];
   readonly env?: readonly string[];
+  /** More of its `config`, in the names of OCI. */
+  readonly config?: Readonly<Record<string, unknown>>;
   /** What the image says to be made for, one manifest each, with `ARCHITECTURE` in its environment. Default: this host. */
   readonly architectures?: readonly string[];
+  /** Layers are plain tars, which deltas are good for. */
+  readonly plainLayers?: boolean;
   /** One more layer with a file `zeros` of so many bytes, as a plain tar that is never in memory as a whole. */
   readonly zeroBytes?: number;
 }
@@ -108,7 +112,8 @@ export async function writeImage(directory: string, options: ImageOptions): Prom
   for (const entries of options.layers ?? [busyboxLayer()]) {
     const tar = await tarOf(entries);
     diffIds.push(digestOf(tar));
-    layers.push(await put(gzipSync(tar), 'application/vnd.oci.image.layer.v1.tar+gzip'));
+    const layerType = 'application/vnd.oci.image.layer.v1.tar';
+    layers.push(await (options.plainLayers ? put(tar, layerType) : put(gzipSync(tar), `${layerType}+gzip`)));
   }
   if (options.zeroBytes !== undefined) {
     const { digest, size } = await writeZeros(directory, options.zeroBytes);
@@ -124,7 +129,7 @@ export async function writeImage(directory: string, options: ImageOptions): Prom
       {
         architecture,
         os: 'linux',
-        config: { Entrypoint: [...options.cmd], Env: env, WorkingDir: '/' },
+        config: { Entrypoint: [...options.cmd], Env: env, WorkingDir: '/', ...options.config },
         rootfs: { type: 'layers', diff_ids: diffIds },
       },
       'application/vnd.oci.image.config.v1+json',
