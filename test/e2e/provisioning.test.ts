@@ -57,6 +57,22 @@ async function messages(type: string): Promise<string[]> {
   return all.map((message) => JSON.stringify(message)).filter((text) => text.includes(`"${type}"`));
 }
 
+/** Waits until these messages about a node stand in the log of the cloud, each without an error. */
+async function untilSaid(nodeId: string, ...types: readonly string[]): Promise<void> {
+  interface Said {
+    readonly messageType: string;
+    readonly data?: { readonly node?: { readonly codename?: string }; readonly errorInfo?: unknown };
+  }
+  await world.until(
+    `${types.join(' and ')} are said of ${nodeId}`,
+    () => world.rest.get<Said[]>(`/api/units/${world.systemId}/messages?limit=1000`),
+    (all) => {
+      const done = all.filter(({ data }) => data?.node?.codename === nodeId && data.errorInfo === undefined);
+      return types.every((type) => done.some(({ messageType }) => messageType === type));
+    },
+  );
+}
+
 async function publish(itemId: string, version: string): Promise<void> {
   const directory = await writeImage(join(world.directory, `image-${itemId}-${version}`), {
     cmd: ['/bin/sh', '-c', 'while :; do sleep 1000; done'],
@@ -116,7 +132,7 @@ test(
 );
 
 test(
-  '[W2] [X-12] a node that is added later is provisioned through the cloud, and runs instances',
+  '[W2] [X-12] [CM-129] a node that is added later is provisioned through the cloud, and runs instances',
   async () => {
     later = await startNode('later');
     await world.untilCloud('the cloud sees it blank', (unit) =>
@@ -129,6 +145,8 @@ test(
       nodesSeen(unit).includes('later provisioned connected'),
     );
     expect((await iamOf(later)).certificates.map(({ type }) => type).sort()).toEqual(SECOND_TYPES);
+    await untilSaid('later', 'startProvisioningRequest', 'startProvisioningResponse');
+    await untilSaid('later', 'finishProvisioningRequest', 'finishProvisioningResponse');
 
     await publish('steady', '1.0.0');
     await world.deploy('steady', '1.0.0', '--instances', '3');
@@ -230,7 +248,7 @@ async function allInstances(): Promise<string[]> {
 }
 
 test(
-  '[W17] [IAM-29] [O-10] a node is taken out through the cloud, is blank, and is provisioned again',
+  '[W17] [IAM-29] [O-10] [CM-129] a node is taken out through the cloud, is blank, and is provisioned again',
   async () => {
     const node = later!;
     const pin = await readFile(node.layout.pinFile, 'utf8');
@@ -249,6 +267,7 @@ test(
     expect(existsSync(node.layout.pinFile)).toBe(false);
     const revoked = (await certificates()).filter((entry) => entry.nodeId === 'later');
     expect(revoked.every(({ revokedAt }) => revokedAt !== null)).toBe(true);
+    await untilSaid('later', 'deprovisioningRequest', 'deprovisioningResponse');
 
     const since = node.history.length;
     await world.must('node', 'provision', 'later', '--unit', world.systemId);
@@ -264,7 +283,7 @@ test(
 );
 
 test(
-  '[W17] [IAM-29] the main node is not taken out by a message',
+  '[W17] [IAM-29] [CM-129] the main node is not taken out by a message',
   async () => {
     await world.must('node', 'deprovision', 'main', '--unit', world.systemId);
     const answers = await world.until(

@@ -7,7 +7,6 @@ import { once } from 'node:events';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { bundleOf } from '../../devenv/daemon-process.ts';
 import {
   type Cloud,
@@ -21,6 +20,7 @@ import { CloudClient } from '../../src/cli/cloud-client.ts';
 import type { CloudUnit } from '../../src/cli/cloud-views.ts';
 import { instancesOf } from '../../src/cli/cloud-views.ts';
 import { askControl, type InstanceReport, type UnitReport } from '../../src/daemon/index.ts';
+import { until } from '../component/until.ts';
 import { busyboxLayer, type ImageOptions, noise, writeImage } from './image.ts';
 
 export interface CtlResult {
@@ -48,7 +48,6 @@ export interface WorldOptions {
 
 /** Generous: machines that test are busy. Nothing waits for it unless something is broken. */
 const PATIENCE_MS = 60_000;
-const LOOK_AGAIN_MS = 50;
 /** Changes of the unit's status are gathered for ten seconds otherwise, and most stories wait for them. */
 const QUICK = { unitStatusSendTimeout: '1s' };
 
@@ -168,26 +167,8 @@ export class World {
   }
 
   /** Asks again until the answer is accepted; answers it. */
-  async until<T>(
-    what: string,
-    ask: () => Promise<T>,
-    accept: (value: T) => boolean,
-    patienceMs = PATIENCE_MS,
-  ): Promise<T> {
-    const deadline = performance.now() + patienceMs;
-    let last: unknown;
-    while (performance.now() < deadline) {
-      try {
-        const value = await ask();
-        if (accept(value)) return value;
-        last = value;
-      } catch (error) {
-        // A daemon that is being restarted does not answer; the last error is told below.
-        last = error instanceof Error ? error.message : error;
-      }
-      await sleep(LOOK_AGAIN_MS);
-    }
-    throw new Error(`it never came about that ${what}; the last answer was ${JSON.stringify(last, null, 1)}`);
+  until<T>(what: string, ask: () => Promise<T>, accept: (value: T) => boolean, patienceMs?: number): Promise<T> {
+    return until(what, ask, accept, patienceMs);
   }
 
   cloudUnit(): Promise<CloudUnit> {
