@@ -32,10 +32,13 @@ const POINTS = [
   'platform.mount.mounted',
   'platform.mount.unmount',
   'ip.batch',
+  'ip.inside',
   'nft.apply',
   'nft.applied',
   'oci-runtime.run',
   'oci-runtime.spawned',
+  'oci-runtime.created',
+  'oci-runtime.begun',
   'oci-runtime.remove',
 ];
 

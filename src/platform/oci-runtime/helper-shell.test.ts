@@ -6,7 +6,7 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { isAosError } from '../../core/index.ts';
 import { identifyProcess } from '../proc/index.ts';
-import { formerShellsEnd, HelperShell } from './helper-shell.ts';
+import { HelperShell } from './helper-shell.ts';
 
 const patience = { signal: AbortSignal.timeout(60_000), timeoutMs: 30_000 };
 
@@ -92,10 +92,5 @@ describe('a shell for helpers', () => {
     await expect(running).rejects.toThrow('the shell that starts helpers has ended');
     expect(await shell.run(['echo', 'again'], patience)).toEqual({ exitCode: 0, output: 'again' });
     expect(pids).toHaveLength(2);
-  });
-
-  test('whoever comes next waits for what a former one has begun, not for its own', async () => {
-    await shell.run(['true'], patience);
-    expect(await formerShellsEnd(directory, () => pids)).toBe(true);
   });
 });

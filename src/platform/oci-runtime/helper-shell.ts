@@ -10,7 +10,7 @@ import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import type { Duplex, Readable, Writable } from 'node:stream';
 import { isDeepStrictEqual } from 'node:util';
 import { AosError, asAosError, throwIfCanceled } from '../../core/index.ts';
-import { childrenOf, commandLineOf, endDescendants, parentOf } from '../proc/index.ts';
+import { childrenOf, commandLineOf, endDescendants } from '../proc/index.ts';
 import type { ExecResult } from './container-engine.ts';
 import { endedEarly, helperEnvironment, quote } from './exec-file.ts';
 
@@ -23,8 +23,6 @@ const LINE_MARK = '\x1e';
 const MARK = 'aos-helpers';
 /** Descriptor of the first pipe after the three that every program has. */
 export const FIRST_PIPE = 3;
-const FORMER_MS = 5_000;
-const FORMER_PAUSE_MS = 10;
 
 export interface HelperShellOptions {
   readonly shell: string;
@@ -207,30 +205,6 @@ export class HelperShell {
     if (code === 'pid') job.pid = Number(answer);
     else job.settle({ exitCode: Number(code), output: answer.replaceAll(LINE_MARK, '\n') });
   }
-}
-
-/**
- * Waits until shells of this name that others left behind have done what they were told; false when that takes too long.
- * A daemon that is killed has its shell go on to the end of its script.
- */
-export async function formerShellsEnd(name: string, candidates: () => readonly number[]): Promise<boolean> {
-  const deadline = performance.now() + FORMER_MS;
-  const isFormer = (pid: number) => {
-    const words = commandLineOf(pid);
-    return words.includes(MARK) && words.includes(name) && !descendsFrom(pid, process.pid);
-  };
-  while (candidates().some(isFormer)) {
-    if (performance.now() > deadline) return false;
-    await new Promise((resolve) => setTimeout(resolve, FORMER_PAUSE_MS));
-  }
-  return true;
-}
-
-function descendsFrom(pid: number, ancestor: number): boolean {
-  for (let at: number | undefined = pid; at !== undefined && at > 1; at = parentOf(at)) {
-    if (at === ancestor) return true;
-  }
-  return false;
 }
 
 /** What the shell does itself is known by its words, whoever else is a child of the shell. */

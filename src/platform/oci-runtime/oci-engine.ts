@@ -15,7 +15,8 @@ import { beginCreated, isCreatedOnly } from './begin-created.ts';
 import { chooseRuntime, needProgram, type RuntimeChoice, type RuntimeWish } from './choose-runtime.ts';
 import type { ContainerEngine, ExecResult, RunRequest } from './container-engine.ts';
 import { mustExec, quote, runtimeComplaint } from './exec-file.ts';
-import { formerShellsEnd, HelperShell, withoutMount } from './helper-shell.ts';
+import { formerHelpersEnd } from './former-helpers.ts';
+import { HelperShell, withoutMount } from './helper-shell.ts';
 import { shareDirectory, unshareDirectory } from './shared-mount.ts';
 import { TalkingShell } from './talking-shell.ts';
 
@@ -59,7 +60,7 @@ export async function createOciEngine(options: OciEngineOptions): Promise<OciEng
   if (unshare !== undefined && options.bundleRoot !== undefined) await shareDirectory(options.bundleRoot);
   // What a former service manager had begun to start must be seen by whoever adopts or removes.
   const candidates = () => options.cgroups.processes(options.helperCgroup);
-  if (!(await formerShellsEnd(options.stateRoot, candidates))) {
+  if (!(await formerHelpersEnd(options.stateRoot, candidates))) {
     options.logger.warn({ runtime: choice.name }, 'helpers of a former service manager are still at work');
   }
   return new OciEngine(options, { choice, conmon, shell, unshare });

@@ -109,6 +109,12 @@ export function childrenOf(pid: number): number[] {
     .filter((other) => parentOf(other) === pid);
 }
 
+/** All processes that have started, or taken over, one that still runs. */
+export function parents(): ReadonlySet<number> {
+  const numbers = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
+  return new Set(numbers.map((name) => parentOf(Number(name)) ?? 0));
+}
+
 /** Who started a process, or took it over; undefined when it is gone. */
 export function parentOf(pid: number): number | undefined {
   const stat = readProc(pid, 'stat');
