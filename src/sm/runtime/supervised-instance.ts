@@ -8,32 +8,18 @@ import {
   toErrorInfo,
 } from '../../core/index.ts';
 import { identifyProcess, isRunning, type ProcessIdentity } from '../../platform/proc/index.ts';
-import {
-  exitError,
-  giveUpError,
-  type ProbeWay,
-  planRestart,
-  type RunHistory,
-  recordRestart,
-  waitUntilDead,
-  waitUntilReady,
-} from '../supervision/index.ts';
+import { exitError, giveUpError, planRestart, type RunHistory, recordRestart } from '../supervision/index.ts';
 import { cgroupPathOf } from './build-oci-config.ts';
 import type { Bundle } from './bundle.ts';
 import { ContainerRun, type RunEnd } from './container-run.ts';
 import { askToEnd, waitForEnd } from './end-container.ts';
 import { keepPreviousLog } from './instance-logs.ts';
 import type { InstanceParts } from './instance-parts.ts';
+import { AFTER_KILL_MS, InstanceRemains } from './instance-remains.ts';
 import { missingInterpreter } from './missing-interpreter.ts';
-import { removeContainer } from './remove-container.ts';
+import { endWhenDead, probeUntilReady } from './probe-run.ts';
 import type { InstanceChange, LaunchRecord, RunningInstance } from './runtime-model.ts';
 
-/** Bound of everything after the stop timeout (spec/decisions.md 5.4). */
-const AFTER_KILL_MS = 15_000;
-/** By then the turn to be removed has come, also behind a thousand others. */
-const REMOVAL_TURN_MS = 120_000;
-/** Of that, what the runtime may take to remove the container; the rest is for what it holds up. */
-const REMOVAL_MS = 10_000;
 /** How long a killed process may take to be gone before the runtime is asked to see to it. */
 const KILLED_MS = 3_000;
 
@@ -55,6 +41,7 @@ export class SupervisedInstance {
   /** Aborts when the instance is stopped, or left alone by an SM that goes. */
   readonly #over = new AbortController();
   readonly #ready = Promise.withResolvers<void>();
+  readonly #remains: InstanceRemains;
   #record: LaunchRecord;
   #state: InstanceState = 'inactive';
   #error: ErrorInfo | undefined;
@@ -72,6 +59,7 @@ export class SupervisedInstance {
     this.#parts = parts;
     this.bundle = bundle;
     this.id = bundle.id;
+    this.#remains = new InstanceRemains(parts, bundle);
     this.#record = record;
     this.#logFile = logFile;
     // Who does not wait for readiness must not be told of its failure.
@@ -226,18 +214,12 @@ export class SupervisedInstance {
 
   /** Throws `timeout` when the probe does not succeed in time; a run that ends meanwhile is no matter of this. */
   async #becomeActive(run: ContainerRun): Promise<void> {
-    const { probe, netnsPath } = this.#record;
+    const { probe } = this.#record;
     if (probe) {
       // After a failure the state stays: a twin would wait for the end of activating (spec/decisions.md 5.1).
       const because = 'its main process runs, its start probe is being tried';
       if (this.#state === 'activating') this.#change('activating', because, { milestone: 'process runs' });
-      const { clock, probeOnce } = this.#parts;
-      const enough = new AbortController();
-      const once = (way: ProbeWay, signal: AbortSignal) => probeOnce(this.id, netnsPath, way, signal);
-      const probing = waitUntilReady(probe, once, clock, AbortSignal.any([enough.signal, this.#over.signal]));
-      await Promise.race([probing, run.ended]).finally(() => enough.abort());
-      // The loser of the race may still fail; nobody asks it any more.
-      probing.catch(() => undefined);
+      await probeUntilReady(this, run, this.#parts, this.#over.signal);
     }
     if (run.end || this.#over.signal.aborted) return;
     if (probe) {
@@ -249,21 +231,10 @@ export class SupervisedInstance {
 
   /** A run that does not answer any more is ended, and counts as one that ended by itself. */
   #watchLife(signal: AbortSignal): void {
-    const { live, netnsPath } = this.#record;
     this.#finding = undefined;
-    if (!live) return;
-    const { clock, probeOnce, cgroups, logger } = this.#parts;
-    const once = (way: ProbeWay, own: AbortSignal) => probeOnce(this.id, netnsPath, way, own);
-    waitUntilDead(live, once, clock, signal).then(
-      (finding) => {
-        if (signal.aborted) return;
-        this.#finding = finding;
-        logger.warn({ id: this.id, finding }, 'its live probe failed: it is ended and started again');
-        cgroups.kill(cgroupPathOf(this.id));
-      },
-      // The run is over: nobody asks any more.
-      () => undefined,
-    );
+    endWhenDead(this, this.#parts, signal, (finding) => {
+      this.#finding = finding;
+    });
   }
 
   async #untilEnd(run: ContainerRun): Promise<RunEnd | undefined> {
@@ -284,7 +255,7 @@ export class SupervisedInstance {
     const facts = { status: end.status, outOfMemory: cgroups.oomKills(cgroupPathOf(this.id)) > 0, ramLimit };
     if (restart === 'never' && end.status === 0) {
       this.#remember(end.status, 'exit code 0', uptimeMs, 'not restarted');
-      await this.#dropContainer();
+      await this.#remains.dropContainer();
       const because = 'it has done its work: exit code 0, and its item asks for no restart';
       this.#change('inactive', because, { milestone: 'completed' });
       return undefined;
@@ -339,41 +310,16 @@ export class SupervisedInstance {
   async #endForGood(error: AosError, because: string, crash?: InstanceChange['crash']): Promise<void> {
     // Also what a runtime that hangs has left behind.
     this.#parts.cgroups.kill(cgroupPathOf(this.id));
-    await this.#dropContainer();
-    await this.#giveBack().catch((other) => this.#warn(other, 'remains of a failed instance stay'));
+    await this.#remains.dropContainer();
+    await this.#remains.giveBackWhatCan();
     this.#isOver = true;
     this.#fail(error, because, crash);
-  }
-
-  async #giveBack(): Promise<void> {
-    await this.#parts.roots.remove(this.id, this.bundle.dir, AbortSignal.timeout(AFTER_KILL_MS));
-    // Only then: what is still mounted must not be emptied.
-    await this.#parts.measure('bundle', () => this.bundle.remove());
-  }
-
-  /** Gives back the cgroup and the runtime's record; answers what the runtime complained about. Throws when one stays. */
-  async #removeContainer(inTurn = (work: () => Promise<void>) => work()): Promise<AosError | undefined> {
-    const { engine } = this.#parts;
-    const complaint = await removeContainer(this.#parts, this.id, () =>
-      inTurn(() => engine.remove(this.id, AbortSignal.timeout(REMOVAL_MS))),
-    );
-    if (complaint) this.#warn(complaint, 'its runtime did not remove it: cgroup and record were removed without it');
-    return complaint;
-  }
-
-  /** As `#removeContainer`, where nothing can be done about one that stays. */
-  async #dropContainer(): Promise<void> {
-    await this.#removeContainer().catch((error) => this.#warn(error, 'a dead container stays'));
-  }
-
-  #warn(error: unknown, message: string): void {
-    this.#parts.logger.warn({ id: this.id, error: asAosError(error).message }, message);
   }
 
   async #stop(signal: AbortSignal): Promise<void> {
     this.#over.abort(new AosError('canceled', 'it is being stopped'));
     await this.#supervision;
-    const { cgroups, clock, endSlots, measure } = this.#parts;
+    const { cgroups, clock, measure } = this.#parts;
     const errors: AosError[] = [];
     const attempt = async (work: () => Promise<unknown>) => {
       try {
@@ -389,13 +335,11 @@ export class SupervisedInstance {
       await measure('end of the process', () => waitForEnd(this.#run, KILLED_MS, clock, bound));
     });
     this.#run?.close();
-    // Each removal has its bound from its own turn on: where hundreds stop at once the last ones wait for long.
-    const turn = AbortSignal.timeout(REMOVAL_TURN_MS);
     let complaint: AosError | undefined;
     await attempt(async () => {
-      complaint = await this.#removeContainer((work) => endSlots.use(work, turn));
+      complaint = await this.#remains.removeInTurn();
     });
-    await attempt(() => this.#giveBack());
+    await attempt(() => this.#remains.giveBack());
     this.#isOver = errors.length === 0;
     const error = errors[0] ?? complaint;
     if (error) {

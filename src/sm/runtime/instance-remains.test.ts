@@ -1,0 +1,73 @@
+/** What is given back of an instance, and in which order. */
+import { existsSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { AosError, silentLogger } from '../../core/index.ts';
+import { Bundle } from './bundle.ts';
+import type { InstanceParts } from './instance-parts.ts';
+import { InstanceRemains } from './instance-remains.ts';
+import { UNMEASURED } from './prepare-bundle.ts';
+import { Slots } from './slots.ts';
+
+describe('[SM-18] remains of an instance', () => {
+  let directory: string;
+  let bundle: Bundle;
+  let log: string[];
+  /** What cannot be done. */
+  let broken: Set<string>;
+
+  beforeEach(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'aos-remains-'));
+    bundle = new Bundle(directory, 'id');
+    bundle.create();
+    log = [];
+    broken = new Set();
+  });
+  afterEach(() => rm(directory, { recursive: true, force: true }));
+
+  const does = (what: string) => {
+    log.push(`${what}, bundle ${existsSync(bundle.dir) ? 'there' : 'gone'}`);
+    if (broken.has(what)) throw new AosError('runtime', `no ${what}`);
+  };
+
+  function remains(): InstanceRemains {
+    const parts = {
+      roots: { prepare: async () => expect.fail(), remove: async () => does('root') },
+      engine: { remove: async () => does('container'), forget: async () => does('record') },
+      cgroups: { kill: () => does('kill'), processes: () => [], remove: () => does('cgroup') },
+      endSlots: new Slots(1),
+      logger: silentLogger,
+      measure: UNMEASURED,
+    };
+    return new InstanceRemains(parts as unknown as InstanceParts, bundle);
+  }
+
+  test('the root goes before the bundle in which it is mounted', async () => {
+    await remains().giveBack();
+    expect(log).toEqual(['root, bundle there']);
+    expect(existsSync(bundle.dir)).toBe(false);
+  });
+
+  test('a root that stays keeps its bundle: what is mounted must not be emptied', async () => {
+    broken.add('root');
+    await expect(remains().giveBack()).rejects.toThrow('no root');
+    expect(existsSync(bundle.dir)).toBe(true);
+    await remains().giveBackWhatCan();
+    expect(existsSync(bundle.dir)).toBe(true);
+  });
+
+  test('a runtime that does not do its part is the answer, and nothing stays all the same', async () => {
+    expect(await remains().removeInTurn()).toBeUndefined();
+    broken.add('container');
+    expect(await remains().removeInTurn()).toMatchObject({ message: 'no container' });
+    expect(log.map((line) => line.split(',')[0])).toEqual(['container', 'container', 'kill', 'cgroup', 'record']);
+  });
+
+  test('what stays in spite of it is thrown where something can be done about it, else told', async () => {
+    for (const what of ['container', 'cgroup']) broken.add(what);
+    await expect(remains().removeInTurn()).rejects.toThrow('no cgroup');
+    await remains().dropContainer();
+  });
+});
