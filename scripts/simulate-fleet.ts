@@ -16,11 +16,21 @@ const result = await simulateFleet({
 if (values.json) {
   console.log(JSON.stringify(result));
 } else {
-  const { connectedUnits, connectionsPerSecond, messagesPerSecond, deploymentMs, bytesPerIdleUnit, cloudBytes } =
-    result;
+  const {
+    memory,
+    connectedUnits,
+    connectionsPerSecond,
+    messagesPerSecond,
+    deploymentMs,
+    bytesPerIdleUnit,
+    cloudBytes,
+  } = result;
   console.log(`connected units          ${connectedUnits}, ${connectionsPerSecond.toFixed(0)} per second`);
   console.log(`statuses                 ${messagesPerSecond.toFixed(0)} per second, stored and acknowledged`);
   console.log(`a deployment to all      ${(deploymentMs / 1000).toFixed(1)} s`);
+  for (const { units, bytes } of memory) {
+    console.log(`memory with ${String(units).padStart(5)} units  ${(bytes / 1024 ** 2).toFixed(0)} MiB`);
+  }
   console.log(`memory per idle unit     ${(bytesPerIdleUnit / 1024).toFixed(1)} KiB`);
   console.log(`memory of the cloud      ${(cloudBytes / 1024 ** 2).toFixed(0)} MiB`);
 }

@@ -23,8 +23,11 @@ const SUBJECT = 'everyone';
 const ITEM = 'simulated';
 /** A round of statuses is how much the cloud takes in at once. */
 const STATUS_ROUNDS = 5;
-/** Part of the fleet that connects before memory is measured. */
-const WARM_UP = 0.1;
+/**
+ * Parts of the fleet after which memory is measured. The first links pay for what a process needs once: code, caches,
+ * buffers of its servers, and the rush in which they came. What a unit costs is how memory grows from there.
+ */
+const MEASURED_AT = [0.1, 0.5, 1];
 
 export interface SimulationOptions {
   readonly units: number;
@@ -44,8 +47,16 @@ export interface SimulationResult {
   readonly messagesPerSecond: number;
   /** From the order until the cloud has the acknowledgement of the last unit. */
   readonly deploymentMs: number;
+  /** How memory grows with the fleet: between its half and all of it. */
   readonly bytesPerIdleUnit: number;
+  /** In the end, when all is quiet again. */
   readonly cloudBytes: number;
+  readonly memory: readonly MemoryPoint[];
+}
+
+export interface MemoryPoint {
+  readonly units: number;
+  readonly bytes: number;
 }
 
 /** Runs the whole simulation and leaves nothing behind. Rejects with `timeout` of a step that took too long. */
@@ -72,17 +83,20 @@ export async function simulateFleet(options: SimulationOptions): Promise<Simulat
         'connecting',
         inParallel(some, options.parallel, (unit) => unit.connect()),
       );
-    // The first links pay for what a process needs once: code, caches, buffers of its servers.
-    const first = units.slice(0, Math.ceil(units.length * WARM_UP));
-    const rest = units.slice(first.length);
-    await connectAll(first);
-    await within('statuses', Promise.all(first.map((unit) => unit.tell(STATUS_ROUNDS))));
-    const bytesBefore = await leastMemory(child, settleMs);
-
-    const connecting = performance.now();
-    await connectAll(rest);
-    const connectMs = performance.now() - connecting;
-    say(`${units.length} units are connected, the last ${rest.length} after ${Math.round(connectMs)} ms`);
+    const memory: MemoryPoint[] = [];
+    let connectMs = 0;
+    let connected = 0;
+    for (const part of MEASURED_AT) {
+      const more = units.slice(connected, Math.ceil(units.length * part));
+      const connecting = performance.now();
+      await connectAll(more);
+      connectMs += performance.now() - connecting;
+      connected += more.length;
+      await within('statuses', Promise.all(units.slice(0, connected).map((unit) => unit.tell(STATUS_ROUNDS))));
+      const bytes = await leastMemory(child, settleMs);
+      memory.push({ units: connected, bytes });
+      say(`${connected} units are connected; the cloud has ${Math.round(bytes / 1024 ** 2)} MiB`);
+    }
 
     const sending = performance.now();
     await within('statuses', Promise.all(units.map((unit) => unit.tell(STATUS_ROUNDS))));
@@ -102,11 +116,12 @@ export async function simulateFleet(options: SimulationOptions): Promise<Simulat
     const cloudBytes = await leastMemory(child, settleMs);
     return {
       connectedUnits: units.length,
-      connectionsPerSecond: (rest.length / connectMs) * 1000,
+      connectionsPerSecond: (units.length / connectMs) * 1000,
       messagesPerSecond: ((units.length * STATUS_ROUNDS) / statusMs) * 1000,
       deploymentMs,
-      bytesPerIdleUnit: (cloudBytes - bytesBefore) / rest.length,
+      bytesPerIdleUnit: growth(memory.at(-2)!, memory.at(-1)!),
       cloudBytes,
+      memory,
     };
   } finally {
     for (const unit of units) unit.disconnect();
@@ -115,6 +130,8 @@ export async function simulateFleet(options: SimulationOptions): Promise<Simulat
     await rm(directory, { recursive: true, force: true });
   }
 }
+
+const growth = (from: MemoryPoint, to: MemoryPoint): number => (to.bytes - from.bytes) / (to.units - from.units);
 
 /** In the directory of a former one it goes on from there. */
 async function startCloudProcess(directory: string) {

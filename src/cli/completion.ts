@@ -31,7 +31,12 @@ export function completionScript(program: Command, shell: Shell): string {
   if (shell === 'fish') return fish(program);
   const script = bash(program);
   if (shell === 'bash') return script;
-  return `#compdef ${program.name()}\nautoload -U +X bashcompinit && bashcompinit\n${script}`;
+  const name = program.name();
+  return `#compdef ${name}
+autoload -U +X bashcompinit && bashcompinit
+${script}# The first Tab loads this file as the function itself, and wants an answer as well.
+if [ "$funcstack[1]" = _${name} ]; then _bash_complete -o default -F _${name}; fi
+`;
 }
 
 /** Words of a shell in single quotes. */
@@ -57,7 +62,7 @@ function bash(program: Command): string {
   return `# Completion of ${name} for bash; made by "${name} completion bash".
 _${name}() {
   local current=\${COMP_WORDS[COMP_CWORD]} previous=\${COMP_WORDS[COMP_CWORD-1]} path=/ word skip= offered=
-  for word in "\${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
+  for word in "\${COMP_WORDS[@]:1:$((COMP_CWORD-1))}"; do
     if [ -n "$skip" ]; then skip=; continue; fi
     case "$word" in ${valued.join(' | ')}) skip=1; continue ;; esac
     case "\${path%/}/$word" in ${deeper.join(' | ')}) path="\${path%/}/$word" ;; esac

@@ -229,7 +229,7 @@ async function files(): Promise<Record<string, string>> {
 }
 
 test(
-  '[R-10] a unit that runs an instance, measures, and tells its cloud, but has no news, writes nothing to the disk',
+  '[B-04] [R-10] a unit that runs an instance, measures, and tells its cloud, but has no news, writes nothing to the disk',
   async () => {
     const heard = async () => (await messages('monitoringData')).length;
     const untilHeard = (count: number) =>

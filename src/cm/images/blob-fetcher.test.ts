@@ -59,3 +59,10 @@ test('blobs that cannot be had for now hold up no other', async () => {
   await Promise.all(waiting);
   for (const digest of stuck) expect(await store.has(digest)).toBe(true);
 });
+
+test('[P-21] when nobody can say what a blob may begin with, it comes whole', async () => {
+  const digest = publisher.put(Buffer.from('content'));
+  const nowhere = () => Promise.reject(new Error('the disk cannot be read'));
+  await fetcher.ensure(digest, publisher.trust, new AbortController().signal, nowhere);
+  expect(await store.has(digest)).toBe(true);
+});

@@ -101,7 +101,9 @@ export class BlobFetcher {
 
   async #ensure(digest: Digest, trust: SignatureTrust, signal: AbortSignal, findBases?: FindBases): Promise<void> {
     if (await this.#limiter.run(() => this.isWhole(digest, signal))) return;
-    await this.#fetch(digest, trust, signal, (await findBases?.()) ?? []);
+    // Whatever is wrong with what is there already: the blob can be fetched whole.
+    const bases = (await findBases?.().catch(() => [])) ?? [];
+    await this.#fetch(digest, trust, signal, bases);
   }
 
   /** Whether the content is that of the digest; hashed again only when the file is not the one hashed before. */

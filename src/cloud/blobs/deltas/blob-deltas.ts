@@ -94,14 +94,15 @@ export class BlobDeltas {
   }
 
   async #make(blob: BlobRow, base: BlobRow, pair: string): Promise<DeltaFile | undefined> {
-    const { vault, logger } = this.#options;
+    const { limitBytes, vault, logger } = this.#options;
     const { signal } = this.#stopping;
     if (signal.aborted) return undefined;
     const [digest, from] = [blob.digest, base.digest];
     const startMs = performance.now();
     try {
       const delta = await this.files.put({
-        ...{ digest, base: from, contentBytes: blob.sizeBytes, mostBytes: Math.floor(blob.fileBytes * WORTH) },
+        ...{ digest, base: from, contentBytes: blob.sizeBytes },
+        mostBytes: Math.min(limitBytes, Math.floor(blob.fileBytes * WORTH)),
         content: makeDelta(new PlainBlob(base, vault), new PlainBlob(blob, vault).all(), signal),
       });
       if (!delta) this.#remember(pair);
