@@ -12,6 +12,8 @@ const MAX_NOTE_BYTES = 7900;
 /** Notes that wait for a database that is gone. What is lost is caught up with when it is back. */
 const MAX_WAITING = 10_000;
 const RECONNECT_MS = 500;
+/** So long may the server take for a word. */
+const ANSWER_MS = 10_000;
 
 export interface BulletinParts {
   readonly database: PostgresDatabase;
@@ -56,6 +58,19 @@ export class Bulletin {
     this.#sendSoon();
   }
 
+  /** A connection that says nothing is given up: a network that is cut tells nobody. */
+  async check(): Promise<void> {
+    const client = this.#client;
+    if (!client) return;
+    try {
+      await client.query('SELECT 1');
+    } catch {
+      // Why is said when it is made anew.
+      client.end().catch(() => undefined);
+      this.#lost(client);
+    }
+  }
+
   async stop(): Promise<void> {
     // What has happened is told before.
     await this.#sending;
@@ -68,7 +83,7 @@ export class Bulletin {
   }
 
   async #connect(): Promise<void> {
-    const client = await this.#parts.database.connect();
+    const client = await this.#parts.database.connect(ANSWER_MS);
     client.on('notification', ({ payload = '' }) => this.#receive(payload));
     // The end comes after an error, and without one.
     client.on('error', (error) =>

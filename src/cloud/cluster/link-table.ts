@@ -31,7 +31,7 @@ export class LinkTable {
 
   async leave(sql: Sql): Promise<void> {
     await sql.run('DELETE FROM processes WHERE id = ?', this.#process);
-    await this.#notify(sql, { kind: 'gone', processes: [this.#process] });
+    await this.#notify(sql, { kind: 'left' });
   }
 
   /** False when others took this process for dead, and its links are not its own any more. */

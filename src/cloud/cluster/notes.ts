@@ -28,6 +28,8 @@ const Note = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('events'), events: z.array(EventShape) }),
   z.object({ kind: z.literal('up'), systemId: z.string() }),
   z.object({ kind: z.literal('down'), systemId: z.string() }),
+  /** The process has ended in order, and what it had to tell is told. */
+  z.object({ kind: z.literal('left') }),
   /** Processes that were found dead. */
   z.object({ kind: z.literal('gone'), processes: z.array(z.string()) }),
   z.object({

@@ -244,7 +244,10 @@ test('a process that stops takes its leave: its links are free at once', async (
   const second = await Process.start();
   await first().take('u');
   await eventually(() => second.cluster.isElsewhere('u')).toBe(true);
+  const before = second.caughtUp;
   await processes.shift()!.stop();
   await eventually(() => second.cluster.isElsewhere('u')).toBe(false);
+  // It has told all that it had to tell.
+  expect(second.caughtUp).toBe(before);
   expect(await second.take('u')).toBeDefined();
 });

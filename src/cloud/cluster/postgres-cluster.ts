@@ -173,6 +173,8 @@ export class PostgresCluster implements Cluster {
 
   async #beat(): Promise<void> {
     const { database, logger } = this.#parts;
+    // Should it have broken off without a word.
+    await this.#bulletin.check();
     try {
       const wasInTime = performance.now() - this.#lastBeatMs < this.#leaseMs;
       const isKnown = await database.write((sql) => this.#table.renew(sql));
@@ -200,14 +202,18 @@ export class PostgresCluster implements Cluster {
       logger.warn({ process: id, units: units.length }, 'another process of this cloud is gone');
       this.#member?.orphan(units);
     }
-    this.#forget(dead.map(({ id }) => id));
+    this.#outlive(dead.map(({ id }) => id));
   }
 
-  /** What one that is gone wanted to tell is not known: units here are told again. */
+  /** What one that is dead wanted to tell is not known: units here are told again. */
+  #outlive(processes: readonly string[]): void {
+    this.#forget(processes);
+    this.#member?.catchUp();
+  }
+
   #forget(processes: readonly string[]): void {
     for (const [systemId, process] of this.#elsewhere)
       if (processes.includes(process)) this.#elsewhere.delete(systemId);
-    this.#member?.catchUp();
   }
 
   async #catchUp(): Promise<void> {
@@ -235,8 +241,11 @@ export class PostgresCluster implements Cluster {
       case 'down':
         if (this.#elsewhere.get(note.systemId) === from) this.#elsewhere.delete(note.systemId);
         break;
+      case 'left':
+        this.#forget([from]);
+        break;
       case 'gone':
-        this.#forget(note.processes);
+        this.#outlive(note.processes);
         break;
       case 'probe':
         this.#answer(from, note.question, member.isAlive(note.systemId, note.probeMs));

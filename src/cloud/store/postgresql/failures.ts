@@ -34,7 +34,7 @@ const KINDS: Readonly<Record<string, FailureKind>> = {
 
 /** Words of the driver for a connection that broke; they carry no code. */
 const BROKEN =
-  /^(?:Connection terminated|Client has encountered a connection error|timeout exceeded when trying to connect|timeout expired)/;
+  /^(?:Connection terminated|Client has encountered a connection error|timeout exceeded when trying to connect|timeout expired|Query read timeout)/;
 
 const codeOf = (error: unknown): string => {
   const { code } = (error ?? {}) as { readonly code?: unknown };

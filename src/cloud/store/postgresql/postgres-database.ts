@@ -53,6 +53,8 @@ export class PostgresDatabase implements SqlDatabase {
       max: options.connections ?? CONNECTIONS,
       idle_in_transaction_session_timeout: STANDSTILL_MS,
       statement_timeout: STATEMENT_TIMEOUT_MS,
+      // Should the server be cut off, and so not say it itself.
+      query_timeout: STATEMENT_TIMEOUT_MS + CONNECT_TIMEOUT_MS,
     });
     // The pool drops a connection that breaks; a listener must be there, or the process ends.
     this.#pool.on('error', (error) => this.#broken(error));
@@ -81,9 +83,9 @@ export class PostgresDatabase implements SqlDatabase {
     return this.#transaction(SERIALIZABLE, body);
   }
 
-  /** A connection of its own, which the caller ends; it answers numbers as `read` does. */
-  async connect(): Promise<Client> {
-    const client = new this.#driver.Client(this.#settings());
+  /** A connection of its own, which the caller ends. A statement fails that is not answered in time, if one is given. */
+  async connect(answerMs?: number): Promise<Client> {
+    const client = new this.#driver.Client({ ...this.#settings(), query_timeout: answerMs });
     try {
       await client.connect();
       return client;
