@@ -15,6 +15,11 @@ const OWNER = 'aos';
 const READY = /database system is ready to accept connections/;
 /** A bystander of the system; the server refuses to be run by root. */
 const NOBODY = 65_534;
+/** Runs a program as nobody, who may look into directories that are root's alone: a checkout may lie in one. */
+const AS_NOBODY = [
+  ...['setpriv', `--reuid=${NOBODY}`, `--regid=${NOBODY}`, '--clear-groups'],
+  ...['--inh-caps=+dac_read_search', '--ambient-caps=+dac_read_search'],
+];
 
 export class PostgresForTests {
   readonly directory: string;
@@ -33,7 +38,8 @@ export class PostgresForTests {
     try {
       if (process.getuid?.() === 0) chownSync(directory, NOBODY, NOBODY);
       const options = ['-D', server.#data, '-U', OWNER, '--auth=trust', '--no-sync', '--encoding=UTF8', '--locale=C'];
-      execFileSync(join(server.#programs, 'initdb'), options, { ...server.#asNobody(), stdio: 'pipe' });
+      const [program, ...words] = server.#words('initdb', options);
+      execFileSync(program!, words, { ...server.#surroundings, stdio: 'pipe' });
       await server.resume();
       return server;
     } catch (error) {
@@ -85,10 +91,8 @@ export class PostgresForTests {
   async resume(): Promise<void> {
     const settings = ['listen_addresses=', 'fsync=off', 'max_connections=100'];
     const options = ['-D', this.#data, '-k', this.directory, ...settings.flatMap((setting) => ['-c', setting])];
-    const server = spawn(join(this.#programs, 'postgres'), options, {
-      ...this.#asNobody(),
-      stdio: ['ignore', 'ignore', 'pipe'],
-    });
+    const [program, ...words] = this.#words('postgres', options);
+    const server = spawn(program!, words, { ...this.#surroundings, stdio: ['ignore', 'ignore', 'pipe'] });
     this.#server = server;
     const said: string[] = [];
     await new Promise<void>((resolve, reject) => {
@@ -110,12 +114,15 @@ export class PostgresForTests {
     return join(this.directory, 'data');
   }
 
-  #asNobody() {
+  #words(name: string, options: readonly string[]): string[] {
+    return [...(process.getuid?.() === 0 ? AS_NOBODY : []), join(this.#programs, name), ...options];
+  }
+
+  get #surroundings() {
     const libraries = globSync(join(ROOTS[0]!, '{usr/lib,lib}', '*-linux-gnu')).join(':');
     return {
       cwd: this.directory,
       env: { PATH: process.env.PATH, LC_ALL: 'C', ...(libraries !== '' && { LD_LIBRARY_PATH: libraries }) },
-      ...(process.getuid?.() === 0 && { uid: NOBODY, gid: NOBODY }),
     };
   }
 }
