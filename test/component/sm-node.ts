@@ -18,9 +18,10 @@ import { ApiServer, identMessage } from '../../src/api/index.ts';
 import { digestOf, type InstanceIdent, instanceId, runtimeId, silentLogger } from '../../src/core/index.ts';
 import { askControl } from '../../src/daemon/index.ts';
 import { ScriptedCm, type ScriptedStream, tlsIdentity } from '../../src/sm/client/scripted-cm-for-tests.ts';
+import type { nodeReport } from '../../src/sm/report.ts';
 import type { RunningInstance } from '../../src/sm/runtime/index.ts';
 import { makeCertificate } from '../../src/storage/certificates-for-tests.ts';
-import { busyboxLayer, type Entry, writeImage } from '../e2e/image.ts';
+import { busyboxLayer, type Entry, type ImageOptions, writeImage } from '../e2e/image.ts';
 
 const run = promisify(execFile);
 
@@ -34,6 +35,7 @@ export interface ServiceOptions {
   readonly cmd?: readonly string[];
   readonly itemConfig?: Record<string, unknown>;
   readonly files?: readonly Entry[];
+  readonly image?: Pick<ImageOptions, 'env' | 'config'>;
 }
 
 export interface WantedService {
@@ -43,6 +45,7 @@ export interface WantedService {
   readonly env?: Readonly<Record<string, string>>;
   readonly uid?: number;
   readonly storagePath?: string;
+  readonly statePath?: string;
   readonly monitoring?: MessageInitShape<typeof sm.MonitoringParametersSchema>;
 }
 
@@ -178,10 +181,10 @@ export class SmNode {
   /** Publishes an image that runs a shell script, and tells the CM's file server; answers the manifest's digest. */
   async publish(options: ServiceOptions = {}): Promise<string> {
     this.#images += 1;
-    const { script = 'while :; do sleep 1000; done', itemConfig = {}, files = [] } = options;
+    const { script = 'while :; do sleep 1000; done', itemConfig = {}, files = [], image = {} } = options;
     const { cmd = ['/bin/sh', '-c', script] } = options;
     const layout = this.at(`image-${this.#images}`);
-    await writeImage(layout, { cmd, layers: [[...busyboxLayer(), ...files]] });
+    await writeImage(layout, { cmd, layers: [[...busyboxLayer(), ...files]], ...image });
     const blobs = join(layout, 'blobs', 'sha256');
     const index = JSON.parse(await readFile(join(layout, 'index.json'), 'utf8'));
     const [{ digest }] = index.manifests as [{ digest: string }];
@@ -221,7 +224,7 @@ export class SmNode {
   ): Promise<readonly sm.InstanceStatus[]> {
     const value = create(sm.UpdateInstancesSchema, {
       startInstances: start.map(
-        ({ ident, version, digest, env = {}, monitoring = {}, uid = 5000, storagePath = '' }) => ({
+        ({ ident, version, digest, env = {}, monitoring = {}, uid = 5000, storagePath = '', statePath = '' }) => ({
           instance: identMessage(ident),
           version,
           manifestDigest: digest,
@@ -230,6 +233,7 @@ export class SmNode {
           uid,
           gid: 5000,
           storagePath,
+          statePath,
           envVars: Object.entries(env).map(([name, text]) => ({ name, value: text })),
           monitoringParameters: monitoring,
         }),
@@ -245,6 +249,11 @@ export class SmNode {
 
   instances(): Promise<RunningInstance[]> {
     return askControl<RunningInstance[]>(this.at('sm.sock'), '/instances');
+  }
+
+  /** How the node says that it does. */
+  report(): Promise<ReturnType<typeof nodeReport>> {
+    return askControl(this.at('sm.sock'), '/status');
   }
 
   /** Process numbers by item. */
