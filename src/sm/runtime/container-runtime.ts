@@ -284,6 +284,8 @@ export class ContainerRuntime {
         logger.warn({ id: bundle.id, error: complaint.message }, 'a leftover was removed without its runtime');
       await roots.remove(bundle.id, bundle.dir, bound);
       await bundle.remove();
+      // crun leaves the cgroup of one that was created and killed before it has begun.
+      cgroups.remove(cgroupPathOf(bundle.id));
       logger.info({ id: bundle.id }, 'removed a container that no instance of this node claims');
     } catch (error) {
       logger.warn({ id: bundle.id, error: asAosError(error).message }, 'a leftover container could not be removed');

@@ -1,7 +1,7 @@
 /** A service manager that is killed at any moment leaves nothing that the next one does not take over or remove. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readdirSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { instanceId } from '../../core/index.ts';
@@ -54,7 +54,9 @@ describe.each([...POINTS_OF_START, ...POINTS_OF_STOP])('killed at %s', (point) =
     expect(runtime.instances()).toEqual([]);
     expect(readdirSync(join(world.directory, 'runtime'))).toEqual([]);
     expect(await runtime.adopt([], new Map(), patience())).toEqual([]);
-    expect(world.cgroups.processes(cgroupPathOf(instanceId(info.ident)))).toEqual([]);
+    const path = cgroupPathOf(instanceId(info.ident));
+    expect(world.cgroups.processes(path)).toEqual([]);
+    expect(existsSync(world.cgroups.directory(path, 'memory') ?? '')).toBe(false);
   });
 
   test('[R-01] [SM-58] the next one has it active, as taken over or as started again', async () => {
