@@ -2,7 +2,7 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { chownSync, globSync } from 'node:fs';
+import { globSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -13,13 +13,11 @@ import type { Client } from 'pg';
 const ROOTS = [join(import.meta.dirname, '../../../../build/debian/root'), '/'];
 const OWNER = 'aos';
 const READY = /database system is ready to accept connections/;
-/** A bystander of the system; the server refuses to be run by root. */
-const NOBODY = 65_534;
-/** Runs a program as nobody, who may look into directories that are root's alone: a checkout may lie in one. */
-const AS_NOBODY = [
-  ...['setpriv', `--reuid=${NOBODY}`, `--regid=${NOBODY}`, '--clear-groups'],
-  ...['--inh-caps=+dac_read_search', '--ambient-caps=+dac_read_search'],
-];
+/**
+ * The server refuses to be run by root. In a user namespace it believes to be nobody, and still reaches its programs in a
+ * checkout that is root's alone.
+ */
+const AS_NOBODY = ['unshare', '--user', '--map-user=65534', '--map-group=65534'];
 
 export class PostgresForTests {
   readonly directory: string;
@@ -36,7 +34,6 @@ export class PostgresForTests {
     const directory = await mkdtemp(join(tmpdir(), 'aos-postgres-'));
     const server = new PostgresForTests(directory, findPrograms());
     try {
-      if (process.getuid?.() === 0) chownSync(directory, NOBODY, NOBODY);
       const options = ['-D', server.#data, '-U', OWNER, '--auth=trust', '--no-sync', '--encoding=UTF8', '--locale=C'];
       const [program, ...words] = server.#words('initdb', options);
       execFileSync(program!, words, { ...server.#surroundings, stdio: 'pipe' });
