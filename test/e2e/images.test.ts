@@ -195,64 +195,6 @@ describe('a server of blobs', () => {
   );
 });
 
-describe('[P-21] of the next version of an item', () => {
-  const NEW_BYTES = 30_000;
-  const file = noise(4 * MIB, 77);
-  let changes = 0;
-  /** What nobody has published before: the same as the last time, but for some bytes in its middle. */
-  function next(): Buffer {
-    changes += 1;
-    noise(NEW_BYTES, 1000 + changes).copy(file, 2 * MIB);
-    return file;
-  }
-  const cmd = ['/bin/sh', '-c', 'while :; do sleep 1000; done'];
-
-  /** Publishes it and lets it run; answers how many bytes of blobs that took. */
-  async function run(itemId: string, version: number): Promise<number> {
-    const layers = [busyboxLayer(), [{ name: 'file', content: next() }]];
-    await world.publishImage(named(itemId), `${version}.0.0`, { cmd, layers, plainLayers: true });
-    const before = proxy.sentBytes;
-    await world.deploy(named(itemId), `${version}.0.0`);
-    const { pid } = (await world.running(named(itemId)))[0]!;
-    expect((await readFile(`/proc/${pid}/root/file`)).equals(file)).toBe(true);
-    return proxy.sentBytes - before;
-  }
-
-  test(
-    'only what is new goes over the wire',
-    async () => {
-      expect(await run('delta', 1)).toBeGreaterThan(4 * MIB);
-      // A machine that has too much to do makes the delta too late for the first unit that asks; then it is the next one.
-      let version = 2;
-      let sent = await run('delta', version);
-      for (; sent > MIB && version < 6; sent = await run('delta', version)) version += 1;
-      expect(sent).toBeLessThan(2 * NEW_BYTES);
-      expect(await world.logs()).toContain('a blob was made by a delta');
-      await expectCleanStore();
-    },
-    STORY_MS,
-  );
-
-  test(
-    'all of it does, when what the delta brings is damaged on its way',
-    async () => {
-      let damaged = 0;
-      await run('damaged-delta', 1);
-      proxy.trouble(NEW_BYTES, (exchange) => {
-        damaged += 1;
-        exchange.content[1000]! ^= 1;
-        sendRest(exchange);
-      });
-      for (let version = 2; damaged === 0 && version < 7; version += 1) {
-        expect(await run('damaged-delta', version)).toBeGreaterThan(4 * MIB);
-      }
-      expect(damaged).toBeGreaterThan(0);
-      await expectCleanStore();
-    },
-    STORY_MS,
-  );
-});
-
 describe('a disk', () => {
   const ballast = () => join(mounted, 'ballast');
   const freeBytes = () => {
@@ -346,3 +288,62 @@ test(
   },
   STORY_MS,
 );
+
+// After the stories of full disks: former versions of an item are room that can be had.
+describe('[P-21] of the next version of an item', () => {
+  const NEW_BYTES = 30_000;
+  const file = noise(4 * MIB, 77);
+  let changes = 0;
+  /** What nobody has published before: the same as the last time, but for some bytes in its middle. */
+  function next(): Buffer {
+    changes += 1;
+    noise(NEW_BYTES, 1000 + changes).copy(file, 2 * MIB);
+    return file;
+  }
+  const cmd = ['/bin/sh', '-c', 'while :; do sleep 1000; done'];
+
+  /** Publishes it and lets it run; answers how many bytes of blobs that took. */
+  async function run(itemId: string, version: number): Promise<number> {
+    const layers = [busyboxLayer(), [{ name: 'file', content: next() }]];
+    await world.publishImage(named(itemId), `${version}.0.0`, { cmd, layers, plainLayers: true });
+    const before = proxy.sentBytes;
+    await world.deploy(named(itemId), `${version}.0.0`);
+    const { pid } = (await world.running(named(itemId)))[0]!;
+    expect((await readFile(`/proc/${pid}/root/file`)).equals(file)).toBe(true);
+    return proxy.sentBytes - before;
+  }
+
+  test(
+    'only what is new goes over the wire',
+    async () => {
+      expect(await run('delta', 1)).toBeGreaterThan(4 * MIB);
+      // A machine that has too much to do makes the delta too late for the first unit that asks; then it is the next one.
+      let version = 2;
+      let sent = await run('delta', version);
+      for (; sent > MIB && version < 6; sent = await run('delta', version)) version += 1;
+      expect(sent).toBeLessThan(2 * NEW_BYTES);
+      expect(await world.logs()).toContain('a blob was made by a delta');
+      await expectCleanStore();
+    },
+    STORY_MS,
+  );
+
+  test(
+    'all of it does, when what the delta brings is damaged on its way',
+    async () => {
+      let damaged = 0;
+      await run('damaged-delta', 1);
+      proxy.trouble(NEW_BYTES, (exchange) => {
+        damaged += 1;
+        exchange.content[1000]! ^= 1;
+        sendRest(exchange);
+      });
+      for (let version = 2; damaged === 0 && version < 7; version += 1) {
+        expect(await run('damaged-delta', version)).toBeGreaterThan(4 * MIB);
+      }
+      expect(damaged).toBeGreaterThan(0);
+      await expectCleanStore();
+    },
+    STORY_MS,
+  );
+});
