@@ -91,7 +91,7 @@ describe('[X-20] a package for a further node', () => {
       .replace('[ -d /run/systemd/system ]', 'true')
       .replaceAll('systemctl', 'echo');
     expect(execFileSync('sh', ['-c', script, 'prerm', 'remove'], { encoding: 'utf8' })).toBe(
-      'stop aos.target aos-sm.service aos-iam.service aos-iam-prov.service\n',
+      'stop aos.target aos-sm.service aos-iam.service aos-iam-prov.service aos-clock.service aos-disk.service\n',
     );
   });
 });
