@@ -166,6 +166,7 @@ async function callTimes(): Promise<{ direct: number; proxied: number }> {
   await timed(through);
   const result = { direct: await timed(() => client.getBlobsInfos(request)), proxied: await timed(through) };
   await pair.close();
+  // It ends with the link that was closed just now.
   await serving.catch(() => undefined);
   grpc.close();
   await cm.close();

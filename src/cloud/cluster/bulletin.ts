@@ -96,6 +96,7 @@ export class Bulletin {
       await this.#parts.onConnected();
     } catch (error) {
       this.#client = undefined;
+      // Why it could not be used is in the error that is thrown.
       await client.end().catch(() => undefined);
       throw error;
     }

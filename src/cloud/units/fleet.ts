@@ -82,7 +82,7 @@ export class Fleet {
     this.#links.set(systemId, link);
     session.serve(
       new UnitMessageHandler({
-        ...{ systemId, database, events, nodes, blobsUrl, deltas, now },
+        ...{ systemId, database, events, nodes, blobsUrl, deltas, logger, now },
         // A unit that has gone meanwhile asks again when it comes.
         send: (message) => void (session.closed || session.send(message)),
         onFullStatus: () => this.#open(systemId, link),

@@ -1,4 +1,5 @@
 /** What the cloud does with each message of a unit (spec/cloud-protocol.md 8, 14). */
+import { asAosError, type Logger } from '../../core/index.ts';
 import type { BlobInfo, CloudMessage, Identity, RequestBlobUrls, UnitMessage } from '../../protocol/index.ts';
 import { blobInfo } from '../blobs/blob-vault.ts';
 import type { BlobDeltas } from '../blobs/deltas/blob-deltas.ts';
@@ -26,6 +27,7 @@ export interface HandlerParts {
   readonly onFullStatus: () => void;
   /** Told when a status says that a node is in another state than before. */
   readonly onNodesMoved: () => Promise<void>;
+  readonly logger: Logger;
   readonly now: () => Date;
 }
 
@@ -138,7 +140,7 @@ export class UnitMessageHandler implements MessageHandler {
 
   /** Those of the blobs that belong to an item of the unit; for others it learns that there is none. */
   async #tellWhere({ correlationId, digests, bases: baseDigests = [] }: RequestBlobUrls): Promise<void> {
-    const { database, send, systemId, blobsUrl, deltas } = this.#parts;
+    const { database, send, systemId, blobsUrl, deltas, logger } = this.#parts;
     const { blobs, bases } = await database.read(async (stores) => {
       const itemIds = new Set((await wantedOn(stores, systemId)).map(({ itemId }) => itemId));
       const find = async (wanted: readonly string[]) => {
@@ -159,8 +161,7 @@ export class UnitMessageHandler implements MessageHandler {
     // It may take seconds; other messages of the unit do not wait for it.
     Promise.all(blobs.map((blob) => deltas.describe(blob, bases, blobsUrl())))
       .then(answer)
-      // A unit that has gone meanwhile asks again.
-      .catch(() => undefined);
+      .catch((error) => logger.error({ error: asAosError(error).message }, 'a unit was not told where its blobs are'));
   }
 
   #judgeState(message: Extract<UnitMessage, { messageType: 'newState' }>): void {

@@ -66,6 +66,7 @@ export class BlobDeltas {
     const answered = new AbortController();
     const late = delay(this.#options.answerWithinMs ?? ANSWER_WITHIN_MS, undefined, { signal: answered.signal });
     try {
+      // The pause is broken off as soon as there is an answer.
       const delta = await Promise.race([this.#first(blob, bases), late.catch(() => undefined)]);
       return delta ? { ...whole, deltas: [describeDelta(delta, baseUrl)] } : whole;
     } finally {

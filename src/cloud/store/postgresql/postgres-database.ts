@@ -157,7 +157,7 @@ export class PostgresDatabase implements SqlDatabase {
       await transaction.end();
     } catch (error) {
       const failure = transaction.failureOf(error);
-      // What is still under way must not slip out of the transaction.
+      // What is still under way must not slip out of the transaction; how it ends does not matter any more.
       await transaction.end().catch(() => undefined);
       if (kindOf(failure) !== 'unreachable') await client.query('ROLLBACK');
       throw failure;

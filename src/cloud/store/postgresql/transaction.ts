@@ -71,6 +71,7 @@ export class Transaction implements Sql {
   #query(sql: string, values: readonly SqlValue[]): Promise<QueryResult> {
     if (this.#isOver) throw new AosError('wrongState', 'the transaction is over; a statement came too late');
     const result = this.#last.then(() => this.#send(sql, values));
+    // Whoever has asked hears of the failure; the next statement waits for its end only.
     this.#last = result.catch(() => undefined);
     return result;
   }
