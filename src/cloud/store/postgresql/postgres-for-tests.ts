@@ -31,8 +31,9 @@ export class PostgresForTests {
 
   /** A server with no databases but its own. */
   static async start(): Promise<PostgresForTests> {
+    const programs = findPrograms();
     const directory = await mkdtemp(join(tmpdir(), 'aos-postgres-'));
-    const server = new PostgresForTests(directory, findPrograms());
+    const server = new PostgresForTests(directory, programs);
     try {
       const options = ['-D', server.#data, '-U', OWNER, '--auth=trust', '--no-sync', '--encoding=UTF8', '--locale=C'];
       const [program, ...words] = server.#words('initdb', options);
