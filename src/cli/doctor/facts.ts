@@ -48,6 +48,15 @@ export interface TokenFact {
     | 'no token'
     | 'failed';
   readonly detail?: string;
+  /** That IAM would find in it; absent when it was not opened. */
+  readonly certificates?: readonly KeptCertificate[];
+}
+
+/** A certificate with its key, in a token or a file. */
+export interface KeptCertificate {
+  readonly type: string;
+  /** ISO 8601. */
+  readonly notAfter: string;
 }
 
 /** A directory that holds keys of this node as files. */
@@ -68,6 +77,8 @@ export interface KeyFact {
   readonly type: string;
   /** Of the key. */
   readonly path: string;
+  /** When the certificate ends that the key belongs to, ISO 8601; absent when there is none. */
+  readonly notAfter?: string;
   readonly state:
     | { readonly is: 'fine' | 'absent' | 'no file' | 'other certificate' }
     | { readonly is: 'exposed'; readonly mode: string }
@@ -128,6 +139,7 @@ export interface Facts {
   readonly unit?: UnitReport;
   /** `provisioning` on a blank node. */
   readonly iamMode?: string;
+  /** As IAM tells, or what it would find while it is away. */
   readonly certificates: readonly CertificateFact[];
   readonly configs: readonly ConfigFact[];
   readonly ports: readonly PortFact[];

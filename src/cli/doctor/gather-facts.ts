@@ -23,6 +23,7 @@ import { keyDirectoriesOf, lookAtKeys } from './gather-keys.ts';
 import { lookAtPorts, portsOf } from './gather-ports.ts';
 import { lookAtSelinux } from './gather-selinux.ts';
 import { lookAtToken, tokensOf } from './gather-tokens.ts';
+import { keptCertificates } from './kept-certificates.ts';
 
 /** Directories that the configuration names, and what they are. */
 const PLACES: Readonly<Record<string, string>> = {
@@ -47,6 +48,8 @@ export async function gatherFacts(context: Context, configDir: string): Promise<
     Promise.all([fileSystems(), controllers(), findPrograms()]),
   ]);
   const places = placesIn(documents);
+  const openedTokens = await tokens(documents, iam);
+  const directories = await keyDirectories(documents, iam);
   const [known, limits, programs] = host;
   const selinux = await lookAtSelinux(places.map(({ path }) => path));
   const daemons = [iam.fact, unit.fact, sm.fact].map((fact) =>
@@ -65,14 +68,14 @@ export async function gatherFacts(context: Context, configDir: string): Promise<
     daemons,
     ...(unit.answer && { unit: unit.answer }),
     ...(iam.answer && { iamMode: iam.answer.mode }),
-    certificates: iam.answer?.certificates ?? [],
+    certificates: iam.answer?.certificates ?? keptCertificates(openedTokens, directories),
     configs: documents.map(({ value: _value, kind: _kind, ...fact }) => fact),
     ports: await lookAtPorts(
       documents.flatMap(({ path, value = {} }) => portsOf(path, value)),
       (daemon) => daemons.some(({ name, state }) => name === daemon && state === 'answers') && !waits(daemon, unit),
     ),
-    tokens: await tokens(documents, iam),
-    keyDirectories: await keyDirectories(documents, iam),
+    tokens: openedTokens,
+    keyDirectories: directories,
     places: await Promise.all(places.map(lookAt)),
     setAside: (await Promise.all(places.map(({ path }) => setAsideIn(path)))).flat(),
   };

@@ -54,14 +54,18 @@ export async function lookAtKeys({ path, types }: WantedKeys): Promise<KeyDirect
 
 async function lookAtKey(directory: string, name: string): Promise<KeyFact> {
   const path = join(directory, `${name}.key`);
-  const fact = (state: KeyFact['state']): KeyFact => ({ type: name.split('.')[0]!, path, state });
+  const fact = (state: KeyFact['state'], more: Pick<KeyFact, 'notAfter'> = {}): KeyFact => ({
+    ...{ type: name.split('.')[0]!, path, state },
+    ...more,
+  });
   try {
     const stats = await lstat(path);
     if (!stats.isFile()) return fact({ is: 'no file' });
     if ((stats.mode & OPEN_TO_OTHERS) !== 0) return fact({ is: 'exposed', mode: octal(stats.mode) });
     if (isForeign(stats.uid)) return fact({ is: 'foreign', uid: stats.uid });
     const text = await readFile(path, 'utf8');
-    return fact(await judge(text, join(directory, `${name}.crt`)));
+    const { state, ...more } = await judge(text, join(directory, `${name}.crt`));
+    return fact(state, more);
   } catch (error) {
     if (isRefused(error)) throw error;
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return fact({ is: 'absent' });
@@ -70,19 +74,21 @@ async function lookAtKey(directory: string, name: string): Promise<KeyFact> {
 }
 
 /** The key itself goes nowhere but into this question. */
-async function judge(text: string, certificatePath: string): Promise<KeyFact['state']> {
+async function judge(text: string, certificatePath: string): Promise<Pick<KeyFact, 'state' | 'notAfter'>> {
   let key: ReturnType<typeof createPrivateKey>;
   try {
     key = createPrivateKey(text);
   } catch (error) {
-    return { is: 'damaged', detail: (error as NodeJS.ErrnoException).code ?? 'it is no PEM' };
+    return { state: { is: 'damaged', detail: (error as NodeJS.ErrnoException).code ?? 'it is no PEM' } };
   }
   try {
     const certificate = new X509Certificate(await readFile(certificatePath));
-    return { is: certificate.checkPrivateKey(key) ? 'fine' : 'other certificate' };
+    return certificate.checkPrivateKey(key)
+      ? { state: { is: 'fine' }, notAfter: certificate.validToDate.toISOString() }
+      : { state: { is: 'other certificate' } };
   } catch (error) {
     // A key waits for its certificate while it is renewed; one whose certificate is damaged is the key of none.
-    return { is: (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'fine' : 'other certificate' };
+    return { state: { is: (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'fine' : 'other certificate' } };
   }
 }
 

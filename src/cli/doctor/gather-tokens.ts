@@ -1,9 +1,10 @@
 /** Whether the daemons can open the tokens that hold their keys. */
+import { X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { asAosError, isAosError, isObject } from '../../core/index.ts';
-import { loadPkcs11, type Pkcs11Library, type TokenSelector } from '../../platform/token/index.ts';
+import { loadPkcs11, type Pkcs11Library, type TokenSelector, type TokenSession } from '../../platform/token/index.ts';
 import { member } from './config-member.ts';
-import type { TokenFact } from './facts.ts';
+import type { KeptCertificate, TokenFact } from './facts.ts';
 
 /** Where the package says which token store SoftHSM uses. */
 const DAEMON_ENVIRONMENT = '/etc/default/aoscore';
@@ -13,6 +14,8 @@ const DEFAULT_LABEL = 'aos';
 export interface WantedToken extends TokenSelector {
   readonly library: string;
   readonly pinFile: string;
+  /** Certificate types that have their keys in it. */
+  readonly types: readonly string[];
 }
 
 /** The tokens that a configuration of IAM names, each once. Keys in any case, as IAM reads them. Pure. */
@@ -20,7 +23,8 @@ export function tokensOf(config: Readonly<Record<string, unknown>>): WantedToken
   const modules = member(config, 'certModules');
   const found = new Map<string, WantedToken>();
   for (const module of Array.isArray(modules) ? modules : []) {
-    const params = isObject(module) && member(module, 'disabled') !== true ? member(module, 'params') : undefined;
+    if (!isObject(module) || member(module, 'disabled') === true) continue;
+    const params = member(module, 'params');
     if (!isObject(params)) continue;
     const [library, pinFile] = [member(params, 'library'), member(params, 'userPinPath')];
     if (typeof library !== 'string' || typeof pinFile !== 'string') continue;
@@ -29,7 +33,10 @@ export function tokensOf(config: Readonly<Record<string, unknown>>): WantedToken
     const selector: TokenSelector =
       typeof slotId === 'number' ? { slotId } : typeof slotIndex === 'number' ? { slotIndex } : { label };
     const token = { library, pinFile, ...selector };
-    found.set(JSON.stringify(token), token);
+    const key = JSON.stringify(token);
+    const types = found.get(key)?.types ?? [];
+    const type = member(module, 'id');
+    found.set(key, { ...token, types: typeof type === 'string' ? [...types, type] : types });
   }
   return [...found.values()];
 }
@@ -43,7 +50,7 @@ export async function lookAtToken(
   tries: boolean,
   load: (path: string) => Pkcs11Library = loadPkcs11,
 ): Promise<TokenFact> {
-  const { library, pinFile, ...selector } = wanted;
+  const { library, pinFile, types, ...selector } = wanted;
   const name = selector.label ?? `slot ${selector.slotId ?? selector.slotIndex}`;
   const fact = (state: TokenFact['state'], detail?: string): TokenFact => ({
     ...{ name, library, pinFile, state },
@@ -69,8 +76,10 @@ export async function lookAtToken(
   try {
     const { slotId, userPin } = opened.find(selector);
     if (userPin !== 'fine') return fact(userPin === 'locked' ? 'locked pin' : 'wrong pin');
-    opened.open(slotId, pin).close();
-    return fact('fine');
+    const session = opened.open(slotId, pin);
+    const certificates = types.flatMap((type) => certificatesOf(session, type));
+    session.close();
+    return { ...fact('fine'), certificates };
   } catch (error) {
     const { message } = asAosError(error);
     return fact(
@@ -80,6 +89,19 @@ export async function lookAtToken(
   } finally {
     opened.close();
   }
+}
+
+/** Certificates whose keys are in the token; those of issuers have none. One that cannot be read is none to IAM, either. */
+function certificatesOf(session: TokenSession, type: string): KeptCertificate[] {
+  const ids = new Set(session.list({ kind: 'privateKey', label: type }).map(({ id }) => id.toString('hex')));
+  const own = session.list({ kind: 'certificate', label: type }).filter(({ id }) => ids.has(id.toString('hex')));
+  return own.flatMap((object) => {
+    try {
+      return [{ type, notAfter: new X509Certificate(session.certificate(object)).validToDate.toISOString() }];
+    } catch {
+      return [];
+    }
+  });
 }
 
 /** The daemons find the tokens of SoftHSM by a variable that a shell does not have. */

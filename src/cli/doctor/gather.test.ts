@@ -1,5 +1,5 @@
 /** What `aosctl doctor` finds on this machine and in tokens; what it makes of it is in `diagnose.test.ts`. */
-import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,8 +7,10 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { AosError } from '../../core/index.ts';
 import { ControlServer, checkHandlers } from '../../daemon/index.ts';
 import { FakePkcs11 } from '../../platform/token/index.ts';
+import { makeCertificate } from '../../storage/certificates-for-tests.ts';
 import { Context } from '../context.ts';
 import { Terminal } from '../terminal.ts';
+import { diagnose } from './diagnose.ts';
 import { gatherFacts } from './gather-facts.ts';
 import { listenersIn, lookAtPorts, portsOf } from './gather-ports.ts';
 import { lookAtToken, tokensOf, type WantedToken } from './gather-tokens.ts';
@@ -89,6 +91,28 @@ test('[P-08] a configuration is judged by the daemon that runs, and by its progr
   expect(await problemOf()).toMatch(/aos-cm cannot be asked about|cm\.cfg/);
 });
 
+test('[P-08] how long certificates in files are valid is known while IAM is away', async () => {
+  const keys = join(directory, 'keys');
+  await mkdir(keys, { mode: 0o700 });
+  const keep = async (id: string, notAfter: Date) => {
+    const { privateKey, pem } = await makeCertificate('sm', { notBefore: new Date(0), notAfter });
+    const text = privateKey.export({ type: 'pkcs8', format: 'pem' });
+    await writeFile(join(keys, `sm.${id.repeat(32)}.key`), text, { mode: 0o600 });
+    await writeFile(join(keys, `sm.${id.repeat(32)}.crt`), pem);
+  };
+  await keep('1', new Date('2020-06-01'));
+  await keep('2', new Date('2021-06-01'));
+  const module = { id: 'sm', plugin: 'swmodule', algorithm: 'ecc', params: { directory: keys } };
+  await writeFile(join(directory, 'iam.cfg'), JSON.stringify({ certModules: [module] }));
+  // It judges its configuration and says nothing else: IAM is not up yet.
+  const iam = await ControlServer.open(join(directory, 'iam.sock'), checkHandlers({ config: () => [] }));
+  const findings = diagnose(await gatherFacts(contextAt(join(directory, 'cm.sock')), directory));
+  await iam.stop();
+  expect(findings.filter(({ check }) => check === 'certificate sm')).toEqual([
+    expect.objectContaining({ level: 'fault', found: 'expired on 2021-06-01T00:00:00.000Z' }),
+  ]);
+});
+
 test('[P-08] what a further node has no configuration of is none of its daemons', async () => {
   const foreign = async () => {
     const { daemons } = await gatherFacts(contextAt(join(directory, 'cm.sock')), directory);
@@ -110,7 +134,7 @@ describe('[P-08] a token', () => {
     const { slotId } = library.findBlank();
     library.initToken(slotId, 'officer', 'aoscore');
     library.initUserPin(slotId, 'officer', '1234');
-    wanted = { library: '/lib.so', pinFile: join(directory, '.pin'), label: 'aoscore' };
+    wanted = { library: '/lib.so', pinFile: join(directory, '.pin'), types: ['cm', 'iam'], label: 'aoscore' };
     await writeFile(wanted.pinFile, '1234\n');
   });
   const look = (tries = true, more: Partial<WantedToken> = {}) =>
@@ -118,18 +142,46 @@ describe('[P-08] a token', () => {
 
   test('is named by the configuration of IAM, each once, with keys in any case', () => {
     const params = { library: '/lib.so', userPinPath: '/pin', tokenLabel: 'aoscore' };
-    expect(tokensOf(module(params))).toEqual([{ library: '/lib.so', pinFile: '/pin', label: 'aoscore' }]);
+    const aoscore = { library: '/lib.so', pinFile: '/pin', label: 'aoscore' };
+    expect(tokensOf(module(params))).toEqual([{ ...aoscore, types: ['iam'] }]);
     expect(tokensOf({ CERTMODULES: [{ PARAMS: { LIBRARY: '/l', USERPINPATH: '/p', SLOTINDEX: 1 } }] })).toEqual([
-      { library: '/l', pinFile: '/p', slotIndex: 1 },
+      { library: '/l', pinFile: '/p', types: [], slotIndex: 1 },
     ]);
-    expect(
-      tokensOf({ certModules: [{ params }, { params }, { params, disabled: true }, 3, { params: null }] }),
-    ).toHaveLength(1);
+    const modules = [
+      ...[{ id: 'cm', params }, { id: 'sm', params }, { id: 'old', params, disabled: true }, 3],
+      { id: 'x', params: null },
+    ];
+    expect(tokensOf({ certModules: modules })).toEqual([{ ...aoscore, types: ['cm', 'sm'] }]);
     expect(tokensOf({ certModules: 'none' })).toEqual([]);
   });
 
   test('that opens with the PIN of its file is fine', async () => {
     expect(await look()).toMatchObject({ state: 'fine', name: 'aoscore' });
+  });
+
+  test('tells the certificates that lie in it beside their keys', async () => {
+    const session = library.open(library.find({ label: 'aoscore' }).slotId, '1234');
+    const keep = async (label: string, id: string, year: number, hasKey = true) => {
+      const { der } = await makeCertificate(label, { notAfter: new Date(Date.UTC(year, 0)) });
+      if (hasKey) await session.generateKeyPair({ kind: 'ec', curve: 'P-384' }, Buffer.from(id), label);
+      session.importCertificate(der, Buffer.from(id), label);
+    };
+    await keep('cm', 'old', 2031);
+    await keep('cm', 'new', 2032);
+    await keep('cm', 'issuer', 2040, false);
+    await keep('of a type that is configured no more', 'gone', 2033);
+    await keep('iam', 'torn', 2034);
+    session.close();
+    const { open } = library;
+    library.open = (...given) => {
+      const opened = open.apply(library, given);
+      const { certificate } = opened;
+      opened.certificate = (object) =>
+        object.label === 'iam' ? Buffer.from('torn') : certificate.call(opened, object);
+      return opened;
+    };
+    const of = (year: number) => ({ type: 'cm', notAfter: `${year}-01-01T00:00:00.000Z` });
+    expect((await look()).certificates).toEqual([of(2031), of(2032)]);
   });
 
   test.each([
