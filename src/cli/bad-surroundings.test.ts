@@ -132,7 +132,9 @@ describe('no cloud', () => {
     expect(good).toEqual({ code: EXIT.done, stdout: '[]\n', stderr: '' });
     const expired = packed('expired.p12', [stage.at('expired.pem'), stage.at('expired-key.pem')]);
     const said = await stage.run([...expired, 'units']);
-    expect(said.stderr).toMatch(/ask whoever runs the cloud for a new one: "aosctl user certificate"/);
+    expect(said.stderr).toMatch(
+      /expired\.p12 has expired on 2021-01-01T00:00:00.000Z: ask whoever runs the cloud for a new one: "aosctl user/,
+    );
     expect(said.code).toBe(EXIT.failed);
   });
 

@@ -5,7 +5,7 @@ import type { IncomingMessage } from 'node:http';
 import { Agent, type RequestOptions, request } from 'node:https';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { createSecureContext, type SecureContext, type SecureContextOptions } from 'node:tls';
+import { createSecureContext, type SecureContext, type SecureContextOptions, TLSSocket } from 'node:tls';
 import { AosError, asAosError, isObject, parseJson } from '../core/index.ts';
 import { UNREACHABLE } from './exit-codes.ts';
 import type { Profile } from './profile.ts';
@@ -82,8 +82,8 @@ export class CloudClient {
   readonly #agent: Agent;
   readonly #reason: string | undefined;
   readonly #timeoutMs: number;
-  /** How long the operator's certificate is good, where it can be read. */
-  readonly #validity: { readonly path: string; readonly until: Date } | undefined;
+  /** The file with the operator's certificate. */
+  readonly #certificatePath: string;
 
   constructor(profile: Profile, timeoutMs = REQUEST_TIMEOUT_MS) {
     this.#timeoutMs = timeoutMs;
@@ -111,7 +111,7 @@ export class CloudClient {
         'no operator certificate is named: give --cert and --key, or --p12, or a profile',
       );
     }
-    this.#validity = parsed && { path: profile.cert!, until: parsed.validToDate };
+    this.#certificatePath = (profile.cert ?? profile.p12)!;
     const ca = read(profile.ca, 'the CA file');
     if (ca !== undefined) certificateIn(ca, 'the CA file', profile.ca!);
     const own = {
@@ -176,12 +176,11 @@ export class CloudClient {
   }
 
   /** What somebody does whom the cloud does not let in. */
-  #whatNext(status: number, text: string): string {
+  #whatNext(status: number, text: string, shown: X509Certificate | undefined): string {
     if (status !== 401 && !/no certificate or token of a person/.test(text)) return '';
     const next = 'ask whoever runs the cloud for a new one: "aosctl user certificate"';
-    const { path, until } = this.#validity ?? {};
-    if (until === undefined || until > new Date()) return `; ${next}`;
-    return `; the certificate ${path} has expired on ${until.toISOString()}: ${next}`;
+    if (shown === undefined || shown.validToDate > new Date()) return `; ${next}`;
+    return `; the certificate ${this.#certificatePath} has expired on ${shown.validToDate.toISOString()}: ${next}`;
   }
 
   close(): void {
@@ -214,10 +213,13 @@ export class CloudClient {
     const response = await this.#exchange(new URL(path, this.#base), options, body);
     const status = response.statusCode ?? 0;
     if (status >= 200 && status < 300) return response;
+    // TLS knows what is in a PKCS#12 file, and forgets it with the connection.
+    const { socket } = response;
+    const shown = socket instanceof TLSSocket ? socket.getX509Certificate() : undefined;
     const text = await readText(response, MAX_ERROR_TEXT);
     throw new HttpStatusError(
       status,
-      `${errorText(text)}${this.#whatNext(status, text)} (${this.url} answered ${status} to ${method} ${path})`,
+      `${errorText(text)}${this.#whatNext(status, text, shown)} (${this.url} answered ${status} to ${method} ${path})`,
     );
   }
 
