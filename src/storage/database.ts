@@ -130,13 +130,25 @@ export function transaction<T>(database: DatabaseSync, work: () => T, faultName?
     if (faultName) faultPoint(`${faultName}.committed`);
     return result;
   } catch (error) {
-    if (database.isTransaction) database.exec('ROLLBACK');
-    throw transactionError(error);
+    throw rolledBack(database, error);
   }
 }
 
-/** Why a transaction failed, as it is told: a full disk in its own words. */
-export function transactionError(error: unknown): AosError {
-  if (primaryCode(error) !== FULL_CODE) return asAosError(error);
-  return new AosError('noMemory', 'not enough space', { cause: error, exitCode: DISK_IS_FULL });
+/**
+ * Ends a transaction that has failed, and answers why it did, as it is told: a full disk in its own words. When it cannot
+ * even be rolled back, that is said behind what came first.
+ */
+export function rolledBack(database: Pick<DatabaseSync, 'isTransaction' | 'exec'>, error: unknown): AosError {
+  const first = primaryCode(error) === FULL_CODE ? fullDisk(error) : asAosError(error);
+  try {
+    if (database.isTransaction) database.exec('ROLLBACK');
+    return first;
+  } catch (second) {
+    const { code, message, exitCode, fields } = first;
+    const words = `${message}; nor could the transaction be rolled back: ${asAosError(second).message}`;
+    return new AosError(code, words, { cause: first, exitCode, fields });
+  }
 }
+
+const fullDisk = (cause: unknown): AosError =>
+  new AosError('noMemory', 'not enough space', { cause, exitCode: DISK_IS_FULL });

@@ -1,7 +1,7 @@
 /** Transactions on SQLite's one connection. */
 import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { silentLogger } from '../../core/index.ts';
+import { AosError, silentLogger } from '../../core/index.ts';
 import { CloudDatabase } from './cloud-database.ts';
 import { MIGRATIONS } from './migrations.ts';
 import type { Sql } from './sql.ts';
@@ -13,9 +13,10 @@ const LIMITS = {
 };
 
 let database: SqliteDatabase;
+let connection: DatabaseSync;
 
 beforeEach(() => {
-  const connection = new DatabaseSync(':memory:');
+  connection = new DatabaseSync(':memory:');
   for (const migration of MIGRATIONS) connection.exec(migration);
   database = new SqliteDatabase(connection);
 });
@@ -59,6 +60,23 @@ describe('SqliteDatabase', () => {
       late = sql;
     });
     await expect(put(late!, 'a')).rejects.toThrow(/is over/);
+    expect(await database.read(count)).toBe(0);
+  });
+
+  test('one that can be neither done nor rolled back tells first why it could not be done, and the next one goes on', async () => {
+    const exec = connection.exec.bind(connection);
+    connection.exec = (sql) => {
+      exec(sql);
+      if (sql === 'ROLLBACK') throw new Error('disk I/O error');
+    };
+    const failing = database.write(async (sql) => {
+      await put(sql, 'a');
+      throw new AosError('notFound', 'there is no unit "u"');
+    });
+    await expect(failing).rejects.toMatchObject({
+      code: 'notFound',
+      message: 'there is no unit "u"; nor could the transaction be rolled back: disk I/O error',
+    });
     expect(await database.read(count)).toBe(0);
   });
 

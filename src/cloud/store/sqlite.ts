@@ -1,7 +1,7 @@
 /** SQLite behind the interface of a cloud's database. */
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { AosError } from '../../core/index.ts';
-import { transactionError } from '../../storage/index.ts';
+import { rolledBack } from '../../storage/index.ts';
 import type { Sql, SqlDatabase, SqlValue } from './sql.ts';
 
 /** Texts of statements are few; one that is made anew each time must not pile up. */
@@ -56,8 +56,7 @@ export class SqliteDatabase implements SqlDatabase {
       return result;
     } catch (error) {
       sql.end();
-      if (this.#database.isTransaction) this.#database.exec('ROLLBACK');
-      throw transactionError(error);
+      throw rolledBack(this.#database, error);
     }
   }
 

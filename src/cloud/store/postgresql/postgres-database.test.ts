@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { silentLogger } from '../../../core/index.ts';
+import { AosError, silentLogger } from '../../../core/index.ts';
 import { openDatabase } from '../../../storage/index.ts';
 import { MIGRATIONS } from '../migrations.ts';
 import { sqlSuite } from '../sql-suite-for-tests.ts';
@@ -160,6 +160,20 @@ test('a transaction that a faster one made void is done anew, even when its body
     });
     expect(runs).toBe(2);
     expect(await database.read((sql) => sql.get('SELECT role, scope FROM users'))).toEqual({ role: '1', scope: 'x' });
+  }));
+
+test('a transaction that has failed, and loses its connection too, tells why it failed, and is not done anew', () =>
+  using(async (database, url) => {
+    let runs = 0;
+    const failing = database.write(async (sql) => {
+      runs += 1;
+      const row = await sql.get<{ pid: number }>('SELECT pg_backend_pid() AS pid');
+      await server.ask(nameOf(url), `SELECT pg_terminate_backend(${row!.pid}, 10000)`);
+      throw new AosError('notFound', 'there is no unit "u"');
+    });
+    await expect(failing).rejects.toMatchObject({ code: 'notFound', message: 'there is no unit "u"' });
+    expect(runs).toBe(1);
+    expect(await database.read((sql) => sql.all('SELECT name FROM users'))).toEqual([]);
   }));
 
 test('a server that is started anew is found again, and what was under way is done anew', async () => {

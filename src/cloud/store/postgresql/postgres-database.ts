@@ -110,7 +110,15 @@ export class PostgresDatabase implements SqlDatabase {
 
   async #transaction<T>(begin: string, body: (sql: Sql) => Promise<T>): Promise<T> {
     try {
-      return await this.#patiently((attempt) => this.#withClient((client) => this.#once(client, begin, body, attempt)));
+      return await this.#patiently((attempt) =>
+        this.#withClient(async (client, giveUp) => {
+          const transaction = new Transaction(client, this.#statements, attempt);
+          await client.query(begin);
+          const result = await this.#run(client, transaction, body, giveUp);
+          await this.#commit(client);
+          return result;
+        }),
+      );
     } catch (error) {
       throw explain(error, this.name);
     }
@@ -135,35 +143,51 @@ export class PostgresDatabase implements SqlDatabase {
     }
   }
 
-  async #withClient<T>(work: (client: PoolClient) => Promise<T>): Promise<T> {
+  /** A connection that `work` gives up is not used again. */
+  async #withClient<T>(work: (client: PoolClient, giveUp: () => void) => Promise<T>): Promise<T> {
     const client = await this.#pool.connect();
     let broken = false;
+    const giveUp = () => {
+      broken = true;
+    };
     try {
-      return await work(client);
+      return await work(client, giveUp);
     } catch (error) {
-      broken = kindOf(error) === 'unreachable' || error instanceof UnknownOutcome;
+      if (kindOf(error) === 'unreachable' || error instanceof UnknownOutcome) giveUp();
       throw error;
     } finally {
       client.release(broken);
     }
   }
 
-  async #once<T>(client: PoolClient, begin: string, body: (sql: Sql) => Promise<T>, attempt: number): Promise<T> {
-    const transaction = new Transaction(client, this.#statements, attempt);
-    let result: T;
-    await client.query(begin);
+  /** Runs the body; when it fails, nothing of it stays. */
+  async #run<T>(
+    client: PoolClient,
+    transaction: Transaction,
+    body: (sql: Sql) => Promise<T>,
+    giveUp: () => void,
+  ): Promise<T> {
     try {
-      result = await body(transaction);
+      const result = await body(transaction);
       await transaction.end();
+      return result;
     } catch (error) {
       const failure = transaction.failureOf(error);
       // What is still under way must not slip out of the transaction; how it ends does not matter any more.
       await transaction.end().catch(() => undefined);
-      if (kindOf(failure) !== 'unreachable') await client.query('ROLLBACK');
+      if (kindOf(failure) !== 'unreachable') await this.#rollBack(client, giveUp);
       throw failure;
     }
-    await this.#commit(client);
-    return result;
+  }
+
+  /** A server that cannot be told rolls back by itself when it loses the connection; what has failed first is told. */
+  async #rollBack(client: PoolClient, giveUp: () => void): Promise<void> {
+    try {
+      await client.query('ROLLBACK');
+    } catch (error) {
+      giveUp();
+      this.#broken(error);
+    }
   }
 
   async #commit(client: PoolClient): Promise<void> {

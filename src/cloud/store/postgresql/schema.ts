@@ -330,7 +330,8 @@ export async function migrate(client: ClientBase, name: string, migrations = POS
     else await client.query(toPostgres('UPDATE schemaVersion SET version = ?'), [migrations.length]);
     await client.query('COMMIT');
   } catch (error) {
-    await client.query('ROLLBACK');
+    // What has failed first is told; a connection that cannot roll back is at its end, and so is its transaction.
+    await client.query('ROLLBACK').catch(() => undefined);
     throw error;
   }
 }
