@@ -2,6 +2,7 @@ import { create } from '@bufbuild/protobuf';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { iam } from '../../api/contracts.ts';
 import { type Clock, Mailbox, silentLogger } from '../../core/index.ts';
+import { MAX_NODE_STREAMS } from '../limits.ts';
 import { readNodeInfo } from '../node/node-info.ts';
 import { NodeLinks, refuseNode } from './node-links.ts';
 import { NodeRegistry } from './node-registry.ts';
@@ -12,6 +13,7 @@ let sleeps: number[];
 let registry: NodeRegistry;
 let links: NodeLinks;
 let nowMs: number;
+let isDiskFull: boolean;
 /** What happens during a pause. */
 let duringSleep: () => Promise<unknown>;
 const never = new AbortController().signal;
@@ -19,6 +21,7 @@ const never = new AbortController().signal;
 beforeEach(() => {
   sleeps = [];
   nowMs = 0;
+  isDiskFull = false;
   duringSleep = async () => undefined;
   const clock: Clock = {
     monotonicMs: () => nowMs,
@@ -30,7 +33,13 @@ beforeEach(() => {
     },
   };
   registry = new NodeRegistry(
-    { nodes: () => [], saveNode: () => undefined, removeNode: () => undefined },
+    {
+      nodes: () => [],
+      saveNode: () => {
+        if (isDiskFull) throw new Error('disk is full');
+      },
+      removeNode: () => undefined,
+    },
     clock,
     silentLogger,
   );
@@ -114,6 +123,26 @@ describe('admission', () => {
   test('unknown nodes are let in one per second', async () => {
     for (const nodeId of ['a', 'b', 'c']) await new Peer('public').register(nodeId, 'unprovisioned');
     expect(sleeps).toEqual([1000, 1000]);
+  });
+
+  test('a stranger that waits for its turn does not get the id of a node that the unit has by then', async () => {
+    await new Peer('public').register('first', 'unprovisioned');
+    duringSleep = async () => {
+      registry.set(readNodeInfo(create(iam.NodeInfoSchema, { nodeId: 'a', state: 'provisioned' })), true);
+    };
+    const stranger = new Peer('public');
+    stranger.send({ case: 'nodeInfo', value: { nodeId: 'a', state: 'unprovisioned' } });
+    void stranger.next();
+    await settled(() => false);
+    expect(sleeps).toEqual([1000]);
+    expect(registry.get('a')).toMatchObject({ info: { state: 'provisioned' }, connected: true });
+  });
+
+  test('strangers who open streams at the public server take no room from the nodes of the unit', async () => {
+    for (let count = 0; count < MAX_NODE_STREAMS; count += 1) void new Peer('public').next();
+    await expect(new Peer('public').next()).rejects.toMatchObject({ code: 'noMemory' });
+    await new Peer('protected').register('a');
+    expect(registry.get('a').connected).toBe(true);
   });
 
   test('a message that makes no sense ends the stream with its reason', async () => {
@@ -211,6 +240,28 @@ describe('two streams of one node', () => {
     expect(await newer.next()).toBe('getCertTypesRequest');
     newer.send({ case: 'certTypesResponse', value: { types: [] } });
     await answer;
+  });
+
+  test('[IAM-25] what the older one still says counts no more: the newer one goes on', async () => {
+    const older = await new Peer().register('a');
+    const newer = await new Peer().register('a');
+    expect(await older.next()).toBeUndefined();
+    older.send({ case: 'nodeInfo', value: { nodeId: 'a', state: 'paused' } });
+    await settled(() => false);
+    expect(registry.get('a')).toMatchObject({ info: { state: 'provisioned' }, connected: true });
+    const answer = relay('a');
+    expect(await newer.next()).toBe('getCertTypesRequest');
+    newer.send({ case: 'certTypesResponse', value: { types: [] } });
+    await answer;
+  });
+
+  test('a node that comes back while its news cannot be stored is not taken for connected', async () => {
+    await new Peer().register('a');
+    isDiskFull = true;
+    const newer = new Peer();
+    newer.send({ case: 'nodeInfo', value: { nodeId: 'a', state: 'paused' } });
+    await expect(newer.next()).rejects.toThrow(/disk is full/);
+    expect(registry.get('a').connected).toBe(false);
   });
 
   test('[IAM-25] the end of its only stream disconnects a node', async () => {

@@ -53,7 +53,8 @@ export function refuseNode(
 
 export class NodeLinks {
   readonly #options: NodeLinksOptions;
-  readonly #streams = new Set<NodeStream>();
+  /** Apart by server: strangers at the public one take no room from the nodes of the unit. */
+  readonly #streams: Readonly<Record<ServerKind, Set<NodeStream>>> = { public: new Set(), protected: new Set() };
   readonly #byNode = new Map<string, NodeStream>();
   /** The last relay to each node; the next one waits for it. */
   readonly #turns = new Map<string, Promise<unknown>>();
@@ -69,11 +70,12 @@ export class NodeLinks {
     server: ServerKind,
     signal: AbortSignal,
   ): AsyncGenerator<MessageInitShape<typeof iam.IAMIncomingMessagesSchema>> {
-    if (this.#streams.size >= MAX_NODE_STREAMS) {
-      throw new AosError('noMemory', `${MAX_NODE_STREAMS} streams of nodes are open already`);
+    const streams = this.#streams[server];
+    if (streams.size >= MAX_NODE_STREAMS) {
+      throw new AosError('noMemory', `${MAX_NODE_STREAMS} streams of nodes are open at this server already`);
     }
     const stream = new NodeStream();
-    this.#streams.add(stream);
+    streams.add(stream);
     const onAbort = () => stream.close();
     signal.addEventListener('abort', onAbort, { once: true });
     let failure: unknown;
@@ -90,7 +92,7 @@ export class NodeLinks {
     } finally {
       signal.removeEventListener('abort', onAbort);
       stream.close();
-      this.#streams.delete(stream);
+      streams.delete(stream);
       this.#unlink(stream);
     }
     if (failure !== undefined && !signal.aborted) throw asAosError(failure);
@@ -133,7 +135,7 @@ export class NodeLinks {
 
   /** Ends all streams. */
   close(): void {
-    for (const stream of this.#streams) stream.close();
+    for (const stream of [...this.#streams.public, ...this.#streams.protected]) stream.close();
   }
 
   async #tryRelay<K extends AnswerKind>(
@@ -173,15 +175,15 @@ export class NodeLinks {
   }
 
   async #admit(stream: NodeStream, info: NodeInfo, server: ServerKind, signal: AbortSignal): Promise<void> {
-    const { registry, ownNodeId, logger } = this.#options;
-    const known = registry.find(info.nodeId);
-    const reason = refuseNode(info, server, ownNodeId, known?.info.state);
-    if (reason !== undefined) {
-      logger.warn({ nodeId: info.nodeId, state: info.state, server, reason }, 'a node was not admitted');
-      this.#unlink(stream);
-      return;
+    const { registry, logger } = this.#options;
+    if (this.#refuse(stream, info, server)) return;
+    if (!registry.find(info.nodeId)) {
+      await this.#paceNewNodes(signal);
+      // The node may have registered elsewhere meanwhile, as one of the unit.
+      if (this.#refuse(stream, info, server)) return;
     }
-    if (!known) await this.#paceNewNodes(signal);
+    // Registered by a stream that nobody reads any more, it would be connected for ever.
+    if (stream.closed) return;
     const older = this.#byNode.get(info.nodeId);
     if (older !== stream) this.#unlink(stream);
     this.#byNode.set(info.nodeId, stream);
@@ -189,10 +191,21 @@ export class NodeLinks {
     try {
       registry.set(info, true);
     } catch (error) {
-      this.#byNode.delete(info.nodeId);
+      // The older stream is closed already, so the node has none.
+      this.#unlink(stream);
       throw error;
     }
     logger.info({ nodeId: info.nodeId, state: info.state, server }, 'a node is registered');
+  }
+
+  /** True for a node that may not register here; the stream has no node then. */
+  #refuse(stream: NodeStream, info: NodeInfo, server: ServerKind): boolean {
+    const { registry, ownNodeId, logger } = this.#options;
+    const reason = refuseNode(info, server, ownNodeId, registry.find(info.nodeId)?.info.state);
+    if (reason === undefined) return false;
+    logger.warn({ nodeId: info.nodeId, state: info.state, server, reason }, 'a node was not admitted');
+    this.#unlink(stream);
+    return true;
   }
 
   /** One unknown node per second: others wait their turn, too many are sent away and come again. */

@@ -24,6 +24,11 @@ export class NodeStream {
   readonly #outbox = new Mailbox<MessageInitShape<typeof iam.IAMIncomingMessagesSchema>>(MAX_QUEUED_REQUESTS);
   readonly #waiters = new Map<AnswerKind, Waiter[]>();
 
+  /** True when it has ended; what the node still says on it counts no more. */
+  get closed(): boolean {
+    return this.#outbox.closed;
+  }
+
   /** What the node is to be sent. */
   get requests(): AsyncIterable<MessageInitShape<typeof iam.IAMIncomingMessagesSchema>> {
     return this.#outbox;
