@@ -101,6 +101,37 @@ describe('arguments', () => {
     });
   });
 
+  test.each(['plan', 'apply'])('%s of a file that is not there, and of a directory', async (name) => {
+    const missing = await stage.run([...stage.socket(), name, '/no/such.json']);
+    expect(missing).toMatchObject({
+      code: EXIT.usage,
+      stderr: expect.stringMatching(/\/no\/such\.json: no such file/),
+    });
+    const directory = await stage.run([...stage.socket(), name, 'EMPTY']);
+    expect(directory).toMatchObject({
+      code: EXIT.usage,
+      stderr: expect.stringMatching(/EMPTY: illegal operation on a/),
+    });
+  });
+
+  test.each([
+    [['why'], "missing required argument 'name'", 'aosctl why --help'],
+    [['status', '--colour'], "unknown option '--colour'", 'aosctl status --help'],
+    [['campaign', 'show'], "missing required argument 'id'", 'aosctl campaign show --help'],
+    [['campaign'], 'a command is missing', 'aosctl campaign'],
+    [['stats'], "unknown command 'stats'", 'aosctl --help'],
+  ])('%j is told to programs, too, and people see where to read on', async (words, message, help) => {
+    const said = await stage.run(['--json', ...words]);
+    expect(said.code).toBe(EXIT.usage);
+    const { error } = JSON.parse(said.stdout) as { error: { code: string; message: string } };
+    expect(error).toEqual({ code: 'invalidArgument', message: expect.stringContaining(message) });
+    expect(said.stderr).toContain(help);
+    const people = await stage.run(words);
+    expect(people).toMatchObject({ code: EXIT.usage, stdout: '', stderr: said.stderr });
+    // What follows "--" is for others.
+    expect(await stage.run([...words, '--', '--json'])).toMatchObject({ stdout: '' });
+  });
+
   test('a file to judge that is not there, and one that is a directory', async () => {
     const judged = (file: string) => stage.run(['config', 'check', file, '--kind', 'item']);
     const missing = await judged('/no/such.json');

@@ -80,11 +80,30 @@ export async function aosctl(args: readonly string[], surroundings: Surroundings
     await program.parseAsync(args, { from: 'user' });
   } catch (error) {
     // commander has printed its own words already; help and version are no errors.
-    const { exitCode: its } = error as { exitCode?: number };
+    const { exitCode: its, code, message } = error as { exitCode?: number; code?: string; message: string };
     if (its === undefined) throw error;
-    return its === 0 ? EXIT.done : EXIT.usage;
+    if (its === 0) return EXIT.done;
+    // Programs read what is wrong where they read answers. Without a command commander shows all of them, and says nothing.
+    const wrong = code === 'commander.help' ? 'a command is missing' : message.replace(/^error: /, '');
+    if (wantsJson(args)) stdout.write(`${JSON.stringify({ error: { code: 'invalidArgument', message: wrong } })}\n`);
+    return EXIT.usage;
   }
   return exitCode;
+}
+
+/** What commander has not read when the command line is wrong. What follows `--` is for others. */
+function wantsJson(args: readonly string[]): boolean {
+  const end = args.indexOf('--');
+  return (end < 0 ? args : args.slice(0, end)).includes('--json');
+}
+
+/** Who got an argument wrong is shown the way to the help of that command, not of all. */
+function nameHelp(command: Command, words: string): void {
+  for (const one of command.commands) {
+    const name = `${words} ${one.name()}`;
+    one.showHelpAfterError(`(${name} --help tells more)`);
+    nameHelp(one, name);
+  }
 }
 
 /** All commands, with what runs their actions. */
@@ -149,5 +168,6 @@ export function commandsOf(
   peopleCommands(program, run);
   program.commandsGroup('Your shell:');
   completionCommands(program, VERSION, (text) => void stdout.write(text));
+  nameHelp(program, 'aosctl');
   return program;
 }

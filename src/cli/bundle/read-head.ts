@@ -1,6 +1,6 @@
 /** The beginning of a bundle file, read without the rest (docs/decisions/0014-bundles.md). */
 import { createReadStream } from 'node:fs';
-import { AosError, asAosError } from '../../core/index.ts';
+import { AosError, asAosError, isAosError } from '../../core/index.ts';
 import { type TarEntry, TarReader } from '../../platform/archive/index.ts';
 import { BUNDLE_ENTRIES, BUNDLE_LIMITS } from '../../protocol/index.ts';
 
@@ -11,8 +11,8 @@ export interface BundleHead {
 }
 
 /**
- * Undefined when the file does not begin as a bundle does. Throws `notFound` and the like for a file that cannot be
- * read, `invalidArgument` for a bundle that ends in its head.
+ * Undefined when the file does not begin as a bundle does. Throws `invalidArgument` for a file that cannot be read, and
+ * for a bundle that ends in its head.
  */
 export async function readBundleHead(path: string): Promise<BundleHead | undefined> {
   const parts = new Map<string, Buffer[]>();
@@ -46,7 +46,11 @@ export async function readBundleHead(path: string): Promise<BundleHead | undefin
       if (isWhole) break;
     }
   } catch (error) {
-    throw asAosError(error, `cannot read ${path}`);
+    const { code, message } = asAosError(error);
+    // The file that was named is wrong, not what was asked for.
+    throw new AosError(isAosError(error) ? code : 'invalidArgument', `cannot read ${path}: ${message}`, {
+      cause: error,
+    });
   }
   if (parts.size === 0) return undefined;
   if (!isWhole) throw new AosError('invalidArgument', `${path} is cut short: the head of the bundle is not whole`);

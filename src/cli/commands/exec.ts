@@ -39,7 +39,8 @@ async function exec(context: Context, instance: string, { command, tty }: ExecOp
   const question = { instance, command, terminal };
   const execution = await context.askDaemon<{ words: [string, ...string[]]; process: string }>('sm', '/exec', question);
   const [file, ...args] = execution.words;
-  // Keys and signals of the terminal are for the command; we only wait for its end.
+  // Keys and signals of the terminal are for the command; we only wait for its end, and are not to be ended.
+  process.removeAllListeners('SIGINT');
   process.on('SIGINT', () => undefined);
   const description = unnamedFile(execution.process);
   try {

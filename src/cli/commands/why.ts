@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import type { Command } from 'commander';
-import { asAosError, isAosError, parseJson } from '../../core/index.ts';
+import { AosError, asAosError, isAosError, parseJson } from '../../core/index.ts';
 import type { PlannedInstance, PlanReport, WhyReport } from '../../daemon/index.ts';
 import type { Context } from '../context.ts';
 import { nameOf, printResult } from '../output.ts';
@@ -55,7 +55,10 @@ async function planOf(file: string | undefined, context: Context): Promise<PlanR
   try {
     return await context.askLocal('/plan', parseJson(await readFile(file, 'utf8'), file));
   } catch (error) {
-    throw isAosError(error) ? error : asAosError(error, `cannot read the desired status ${file}`);
+    if (isAosError(error)) throw error;
+    throw new AosError('invalidArgument', `cannot read the desired status ${file}: ${asAosError(error).message}`, {
+      cause: error,
+    });
   }
 }
 
