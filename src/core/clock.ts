@@ -12,12 +12,18 @@ export interface Clock {
   sleep(durationMs: number, signal: AbortSignal): Promise<void>;
 }
 
+/** The longest wait that a timer takes; a longer one it takes for none. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
 export const systemClock: Clock = {
   monotonicMs: () => performance.now(),
   now: () => new Date(),
   sleep: async (durationMs, signal) => {
     try {
-      await timer(durationMs, undefined, { signal });
+      for (let leftMs = durationMs; ; leftMs -= LONGEST_TIMER_MS) {
+        await timer(Math.min(leftMs, LONGEST_TIMER_MS), undefined, { signal });
+        if (leftMs <= LONGEST_TIMER_MS) return;
+      }
     } catch (error) {
       throw new AosError('canceled', 'stopped while waiting', { cause: error });
     }

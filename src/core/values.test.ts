@@ -171,4 +171,17 @@ describe('time', () => {
     await systemClock.sleep(1, new AbortController().signal);
     expect(systemClock.monotonicMs()).toBeGreaterThan(before);
   });
+
+  test('[R-03] a wait of months is not over at once, although a timer takes no more than 24 days', async () => {
+    const abort = new AbortController();
+    const ended: string[] = [];
+    const long = systemClock.sleep(90 * 86_400_000, abort.signal).then(
+      () => ended.push('of months'),
+      () => ended.push('given up'),
+    );
+    await systemClock.sleep(50, abort.signal);
+    abort.abort();
+    await long;
+    expect(ended).toEqual(['given up']);
+  });
 });
