@@ -124,6 +124,7 @@ async function run(life: Life, options: DaemonOptions): Promise<void> {
     stored: rows.value<number>('offline since'),
     onOffline: (sinceMs) => launcher.offline(sinceMs),
     onOnline: () => launcher.online(),
+    logger,
   });
   const usage = new UsageReader({
     node,

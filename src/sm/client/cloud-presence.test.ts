@@ -1,5 +1,5 @@
 import { beforeEach, expect, test } from 'vitest';
-import type { Clock } from '../../core/index.ts';
+import { AosError, type Clock, silentLogger } from '../../core/index.ts';
 import { CloudPresence } from './cloud-presence.ts';
 
 const WALL_MS = Date.UTC(2026, 5, 1);
@@ -33,16 +33,16 @@ class HandClock implements Clock {
 let stored: number | undefined;
 let heard: (string | number)[];
 
-function presence(clock: Clock): CloudPresence {
+function store(value: number | undefined): void {
+  stored = value;
+}
+
+function presence(clock: Clock, set = store): CloudPresence {
   heard = [];
   return new CloudPresence({
     clock,
-    stored: {
-      get: () => stored,
-      set: (value) => {
-        stored = value;
-      },
-    },
+    logger: silentLogger,
+    stored: { get: () => stored, set },
     onOffline: (sinceMs) => heard.push(sinceMs),
     onOnline: () => heard.push('online'),
   });
@@ -85,6 +85,31 @@ test('a CM that is away for a minute counts as offline, one that comes back earl
   cloud.lostCm();
   await clock.pass(60_000);
   expect(heard).toEqual(['online', 178_000]);
+});
+
+test('[SM-43] a CM that is tried in vain every few seconds is away all the same', async () => {
+  const clock = new HandClock();
+  const cloud = presence(clock);
+  cloud.setCloud(true);
+  for (let tried = 0; tried < 6; tried += 1) {
+    cloud.lostCm();
+    await clock.pass(10_000);
+  }
+  expect(heard).toEqual(['online', 60_000]);
+});
+
+test('[R-02] on a full disk the node knows as well that its cloud went and came back', async () => {
+  const clock = new HandClock();
+  stored = WALL_MS - 1000;
+  const cloud = presence(clock, () => {
+    throw new AosError('noMemory', 'not enough space');
+  });
+  cloud.setCloud(false);
+  cloud.setCloud(true);
+  await clock.pass(5000);
+  // It is offline since now, although the moment of the last time could not be removed.
+  cloud.setCloud(false);
+  expect(heard).toEqual([-1000, 'online', 5000]);
 });
 
 test('[SM-43] a restart of the service manager does not restart the count', async () => {
