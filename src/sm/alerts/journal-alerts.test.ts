@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { type Clock, type Logger, Mailbox, silentLogger, systemClock } from '../../core/index.ts';
+import { AosError, type Clock, type Logger, Mailbox, silentLogger, systemClock } from '../../core/index.ts';
 import type { Journal, JournalEntry, JournalQuery } from '../../platform/journal/index.ts';
 import { alertOf, JournalAlerts, parseFilters } from './journal-alerts.ts';
 
@@ -43,6 +43,8 @@ describe('what an entry is an alert of', () => {
   test('[SM-53] what a filter finds is no alert, and a long text is cut', () => {
     expect(alertOf(entry({}, 'noise of a fan'), rules)).toBeUndefined();
     expect(alertOf(entry({}, 'x'.repeat(300)), rules)?.message).toHaveLength(255);
+    // Twins take no more bytes than that, whatever the language.
+    expect(alertOf(entry({}, 'ü'.repeat(300)), rules)?.message).toBe('ü'.repeat(127));
   });
 
   test('of a line of our own daemons the sentence is told', () => {
@@ -62,6 +64,7 @@ describe('following the journal', () => {
   let queries: JournalQuery[];
   let sent: string[];
   let saved: string | undefined;
+  let isFull: boolean;
   let alerts: JournalAlerts;
   const hurried: Clock = { ...systemClock, sleep: (_, signal) => systemClock.sleep(1, signal) };
 
@@ -81,6 +84,7 @@ describe('following the journal', () => {
       cursor: {
         get: () => saved,
         set: (cursor) => {
+          if (isFull) throw new AosError('noMemory', 'not enough space');
           saved = cursor;
         },
       },
@@ -96,6 +100,7 @@ describe('following the journal', () => {
     queries = [];
     sent = [];
     saved = undefined;
+    isFull = false;
   });
   afterEach(() => alerts.stop());
 
@@ -124,6 +129,21 @@ describe('following the journal', () => {
     await expect.poll(() => queries.length, { timeout: 15_000 }).toBe(2);
     expect(queries[1]?.afterCursor).toBeUndefined();
     expect(saved).toBeUndefined();
+  });
+
+  test('[R-02] a full disk ends nothing: the place in the journal is written when there is room', async () => {
+    const warnings: string[] = [];
+    saved = 'c7';
+    open({ ...silentLogger, warn: (_: object, words: string) => warnings.push(words) } as unknown as Logger);
+    isFull = true;
+    box.push(entry({}, 'first', 'c8'));
+    box.fail(new Error('broken'));
+    await expect.poll(() => queries.length, { timeout: 15_000 }).toBe(2);
+    box.push(entry({}, 'second', 'c9'));
+    await expect.poll(() => sent, { timeout: 15_000 }).toEqual(['first', 'second']);
+    await alerts.stop();
+    expect(warnings.filter((words) => words.includes('not enough space'))).toHaveLength(1);
+    expect(saved).toBe('c7');
   });
 
   test('[SM-53] a journal that stays broken is said once, again when it broke anew, and read as soon as it is whole', async () => {

@@ -1,11 +1,11 @@
 /** Alerts from the system journal (spec/sm.md 9, spec/decisions.md T-65…T-67). */
 import { timestampMessage } from '../../api/index.ts';
-import { AosError, asAosError, Backoff, type Clock, type Logger } from '../../core/index.ts';
+import { AosError, asAosError, Backoff, type Clock, type Logger, shortenMessage } from '../../core/index.ts';
 import type { Journal, JournalEntry } from '../../platform/journal/index.ts';
 import type { OutgoingMessage } from '../client/index.ts';
 
-/** Longest text of an alert that twins take, in characters. */
-const MAX_TEXT = 255;
+/** Longest text of an alert that twins take. */
+const MAX_TEXT_BYTES = 255;
 const INIT_SCOPE = 'init.scope';
 /** The cursor is written so often at most, and only when it changed. */
 const SAVE_PERIOD_MS = 10_000;
@@ -57,7 +57,7 @@ export function alertOf(entry: JournalEntry, rules: JournalAlertRules): JournalA
   }
   unit ||= fields._SYSTEMD_CGROUP ?? '';
   const core = CORE_COMPONENTS.find((candidate) => unit.includes(candidate.unit));
-  const text = [...(core ? wordsOf(message) : message)].slice(0, MAX_TEXT).join('');
+  const text = shortenMessage(core ? wordsOf(message) : message, MAX_TEXT_BYTES);
   return core ? { kind: 'core', component: core.component, message: text } : { kind: 'system', message: text };
 }
 
@@ -89,6 +89,7 @@ export class JournalAlerts {
   #running: Promise<void> | undefined;
   #cursor: string | undefined;
   #saved: string | undefined;
+  #toldSaveFailure = false;
 
   constructor(options: JournalAlertsOptions) {
     this.#options = options;
@@ -147,10 +148,20 @@ export class JournalAlerts {
     }
   }
 
+  /** A place that cannot be written now, for example on a full disk, is written later: it is not worth the daemon. */
   #save(): void {
     if (this.#cursor === this.#saved) return;
-    this.#options.cursor.set(this.#cursor);
-    this.#saved = this.#cursor;
+    const { cursor, logger } = this.#options;
+    try {
+      cursor.set(this.#cursor);
+      this.#saved = this.#cursor;
+      this.#toldSaveFailure = false;
+    } catch (error) {
+      if (this.#toldSaveFailure) return;
+      this.#toldSaveFailure = true;
+      const { message } = asAosError(error);
+      logger.warn({}, `after a restart alerts of the journal are told twice, until this can be written: ${message}`);
+    }
   }
 }
 
