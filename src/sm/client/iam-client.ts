@@ -80,15 +80,21 @@ export interface IamPermissionsOptions extends IamAddress {
   readonly certStorage: string;
 }
 
+interface Connection {
+  readonly channel: Promise<Channel>;
+  /** That go on. */
+  calls: number;
+}
+
 /** The permissions service of IAM's protected server, over one channel that follows changes of the certificate. */
 export class IamPermissions {
   readonly #options: IamPermissionsOptions;
   readonly #unsubscribe: () => void;
-  #channel: Promise<Channel> | undefined;
+  #connection: Connection | undefined;
 
   constructor(options: IamPermissionsOptions) {
     this.#options = options;
-    this.#unsubscribe = options.credentials.onChange(options.certStorage, () => this.#drop());
+    this.#unsubscribe = options.credentials.onChange(options.certStorage, () => this.#renew());
   }
 
   /** Answers the secret. `notSupported`: permissions are switched off in IAM (spec/decisions.md C-81). */
@@ -118,36 +124,52 @@ export class IamPermissions {
 
   stop(): void {
     this.#unsubscribe();
-    this.#drop();
+    const connection = this.#connection;
+    this.#connection = undefined;
+    if (connection) close(connection);
   }
 
+  /** What one call meets is no matter of the others on its channel, which opens itself again when it has to. */
   async #call<T>(work: (client: ReturnType<typeof permissionsClient>) => Promise<T>, doing: string): Promise<T> {
+    this.#connection ??= { channel: this.#open(), calls: 0 };
+    const connection = this.#connection;
+    connection.calls += 1;
     try {
-      this.#channel ??= this.#open();
-      return await work(permissionsClient(await this.#channel));
+      return await work(permissionsClient(await connection.channel));
     } catch (error) {
-      this.#drop();
       const failure = asCallError(error, doing);
       if (failure.code !== 'notSupported') throw failure;
       throw new AosError('notSupported', 'permissions are disabled in IAM', { cause: error });
+    } finally {
+      connection.calls -= 1;
+      if (connection !== this.#connection && connection.calls === 0) close(connection);
     }
   }
 
   async #open(): Promise<Channel> {
     const { address, ca, checkHostName, credentials, certStorage } = this.#options;
-    const identity = await credentials.identity(certStorage);
+    const identity = await credentials.identity(certStorage).catch((error) => {
+      // The next call asks anew.
+      this.#renew();
+      throw error;
+    });
     return new Channel({ address, tls: { ca, checkHostName, identity } });
   }
 
-  #drop(): void {
-    const channel = this.#channel;
-    this.#channel = undefined;
-    channel?.then(
-      (open) => open.close(),
-      // It never opened; whoever asked for it has been told.
-      () => undefined,
-    );
+  /** Calls from now on show the new certificate; those that go on end as they began. */
+  #renew(): void {
+    const connection = this.#connection;
+    this.#connection = undefined;
+    if (connection?.calls === 0) close(connection);
   }
+}
+
+function close({ channel }: Connection): void {
+  channel.then(
+    (open) => open.close(),
+    // It never opened; whoever asked for it has been told.
+    () => undefined,
+  );
 }
 
 function permissionsClient(channel: Channel) {
