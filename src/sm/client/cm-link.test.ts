@@ -158,12 +158,12 @@ describe('introduction', () => {
     const stream = await nextStream();
     stream.say({
       case: 'connectionStatus',
-      value: create(sm.ConnectionStatusSchema, { cloudStatus: sm.ConnectionEnum.CONNECTED }),
+      value: create(sm.ConnectionStatusSchema, { cloudStatus: sm.ConnectionEnum.DISCONNECTED }),
     });
     stream.say({ case: 'getNodeConfigStatus', value: create(sm.GetNodeConfigStatusSchema) });
     await stream.expect('smInfo');
     await stream.expect('nodeConfigStatus');
-    expect(node.cloud).toEqual([true]);
+    expect(node.cloud).toEqual([true, false]);
   });
 });
 
@@ -283,6 +283,18 @@ describe('loss of the stream', () => {
     for (let index = 44; index < 300; index += 1) {
       expect((await stream.expect('log')).correlationId).toBe(String(index));
     }
+  });
+
+  test('[SM-52] an alert outlives every attempt to reach a CM that is away', async () => {
+    await introduced();
+    const comeBack = await cm.goAway();
+    await expect.poll(() => pauses.length, PATIENCE).toBeGreaterThan(0);
+    link?.report({ case: 'log', value: { correlationId: 'told in vain' } });
+    const before = pauses.length;
+    await expect.poll(() => pauses.length, PATIENCE).toBeGreaterThan(before + 3);
+    await comeBack();
+    const stream = await introduced();
+    expect((await stream.expect('log')).correlationId).toBe('told in vain');
   });
 
   test('the answer to a request of an earlier stream does not reach the next one', async () => {

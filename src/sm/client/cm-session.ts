@@ -64,12 +64,14 @@ export interface CmSessionOptions {
 
 export class CmSession {
   readonly channel: Channel;
-  /** Resolves when the status of all instances has been sent; rejects when the stream ends before. */
+  /** Resolves when the CM is there and has been told of all instances; rejects when the stream ends before. */
   readonly introduced: Promise<void>;
   readonly #options: CmSessionOptions;
   readonly #outgoing = new Mailbox<{ SMOutgoingMessage: OutgoingMessage }>(MAX_OUTGOING);
   readonly #ended = new AbortController();
+  readonly #answered = Promise.withResolvers<void>();
   #listed: Set<string> | undefined;
+  #isIntroduced = false;
   #resolveIntroduced!: () => void;
   #rejectIntroduced!: (error: Error) => void;
 
@@ -85,7 +87,7 @@ export class CmSession {
   }
 
   get isIntroduced(): boolean {
-    return this.#listed !== undefined;
+    return this.#isIntroduced;
   }
 
   /** Whether the CM has been told of this instance on this stream. */
@@ -106,13 +108,17 @@ export class CmSession {
   async run(signal: AbortSignal, onAnswer: () => void): Promise<void> {
     const { node } = this.#options;
     const both = AbortSignal.any([signal, this.#ended.signal]);
+    const answered = () => {
+      this.#answered.resolve();
+      onAnswer();
+    };
     this.send({ case: 'smInfo', value: smInfo(node) });
     try {
       const client = this.channel.client(sm.SMService);
-      const incoming = client.registerSM(this.#outgoing, { signal: both, onHeader: onAnswer });
+      const incoming = client.registerSM(this.#outgoing, { signal: both, onHeader: answered });
       void this.#introduce(both);
       for await (const { SMIncomingMessage: message } of incoming) {
-        onAnswer();
+        answered();
         this.#handle(message, both);
       }
     } finally {
@@ -133,6 +139,10 @@ export class CmSession {
   async #introduce(signal: AbortSignal): Promise<void> {
     try {
       this.#sendStatuses(await this.#options.handlers.firstStatuses(signal));
+      // Until then it may be that nobody is there who could be told of anything.
+      await this.#answered.promise;
+      if (this.#ended.signal.aborted) return;
+      this.#isIntroduced = true;
       this.#resolveIntroduced();
       this.#options.handlers.introduced();
     } catch (error) {

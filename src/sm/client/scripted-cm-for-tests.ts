@@ -20,6 +20,9 @@ export class ScriptedStream {
 
   constructor(incoming: AsyncIterable<sm.SMOutgoingMessages>) {
     this.#incoming = incoming[Symbol.asyncIterator]();
+    // The first that any CM says, before it has heard who is there (spec/decisions.md C-66).
+    const status = create(sm.ConnectionStatusSchema, { cloudStatus: sm.ConnectionEnum.CONNECTED });
+    this.say({ case: 'connectionStatus', value: status });
   }
 
   get messages(): AsyncIterable<sm.SMIncomingMessages> {
