@@ -1,5 +1,6 @@
-/** Why a unit is not at its cloud, and what to do about it. Pure. */
+/** Why a unit is not at its cloud, or a node not at its main node, and what to do about it. Pure. */
 import type { UnitReport } from '../../daemon/index.ts';
+import type { DaemonName, MainLinkFact } from './facts.ts';
 import { type Finding, ok, told, warning } from './finding.ts';
 
 /** How the codes of failures begin, and the way out of each; the first that fits. */
@@ -35,5 +36,21 @@ export function cloudLink({ state, url, since, lastError, lastErrorCode = '' }: 
     'cloud',
     `${state} since ${since}${told(lastError)}`,
     cure ?? 'it connects again by itself; aosctl events tells what happened',
+  );
+}
+
+/** Where each daemon is told who its partner is. */
+const ADDRESSES: Readonly<Partial<Record<DaemonName, string>>> = {
+  'aos-iam': '"mainIAMPublicServerURL" and "mainIAMProtectedServerURL" of iam.cfg',
+  'aos-sm': '"cmServerUrl" of sm.cfg',
+};
+
+export function mainLink({ daemon, to, isConnected, error }: MainLinkFact): Finding {
+  const check = `link of ${daemon}`;
+  if (isConnected) return ok(check, `connected to ${to}`);
+  return warning(
+    check,
+    `${to} is not reached${told(error)}`,
+    `check ${ADDRESSES[daemon]}, the network to the main node, the clocks of both, and whether it runs there; instances run on meanwhile`,
   );
 }

@@ -39,6 +39,7 @@ const healthy: Facts = {
     { name: 'aos-cm', socket: '/run/aos/cm.sock', state: 'answers' },
     { name: 'aos-sm', socket: '/run/aos/sm.sock', state: 'answers' },
   ],
+  mainLinks: [{ daemon: 'aos-sm', to: 'aos-cm', isConnected: true }],
   unit,
   iamMode: 'normal',
   certificates: [{ type: 'online', notAfter: '2027-06-01T00:00:00Z', current: true }],
@@ -204,7 +205,7 @@ test.each<[string, Partial<Facts>, 'fault' | 'warning', string, RegExp, RegExp]>
     'fault',
     'certificate online',
     /expired/,
-    /renew|provision/,
+    /aosctl renew --unit <system id> online.*make it blank and provision it again/,
   ],
   [
     'a certificate that ends soon',
@@ -213,6 +214,40 @@ test.each<[string, Partial<Facts>, 'fault' | 'warning', string, RegExp, RegExp]>
     'certificate sm',
     /4 days/,
     /renewed/,
+  ],
+  [
+    'a main node that is not reached',
+    { mainLinks: [{ daemon: 'aos-sm', to: 'aos-cm', isConnected: false, error: 'no answer of main:8093' }] },
+    'warning',
+    'link of aos-sm',
+    /aos-cm is not reached: no answer of main:8093/,
+    /"cmServerUrl" of sm\.cfg.*instances run on/,
+  ],
+  [
+    'an update that waits',
+    { unit: { ...unit, update: { ...unit.update, state: 'downloading', waitsFor: 'waits for room on the disk' } } },
+    'warning',
+    'update',
+    /downloading and waits: waits for room/,
+    /aosctl why update/,
+  ],
+  [
+    'an item that is not got',
+    {
+      unit: {
+        ...unit,
+        items: [
+          {
+            ...{ itemId: 'web', type: 'service', version: '1.0.0', state: 'downloading' },
+            error: { aosCode: 1, exitCode: 0, message: 'no answer of the blob server' },
+          },
+        ],
+      },
+    },
+    'warning',
+    'item web',
+    /version 1\.0\.0 is downloading: no answer of the blob server/,
+    /aosctl why web/,
   ],
   ['a CM that waits', { unit: { ...unit, waitsFor: 'IAM does not answer' } }, 'fault', 'unit', /IAM does not/, /mend/],
   [

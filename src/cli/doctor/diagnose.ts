@@ -1,7 +1,7 @@
 /** The judgement of `aosctl doctor`: each finding with its cure (spec/beyond.md P-08). Pure. */
 import { PLAUSIBLE_DATE_MS } from '../../core/index.ts';
 import { keyDirectory, token } from './diagnose-keys.ts';
-import { cloudLink } from './diagnose-link.ts';
+import { cloudLink, mainLink } from './diagnose-link.ts';
 import type { CertificateFact, DaemonFact, Facts, PlaceFact, PortFact } from './facts.ts';
 import { type Finding, fault, ok, told, warning } from './finding.ts';
 
@@ -27,6 +27,7 @@ export function diagnose(facts: Facts): Finding[] {
     ...facts.keyDirectories.flatMap(keyDirectory),
     ...facts.daemons.map((daemon) => daemonFinding(daemon, facts)),
     ...current(facts).map((one) => certificate(one, facts.nowMs)),
+    ...facts.mainLinks.map(mainLink),
     ...unit(facts),
   ];
 }
@@ -206,7 +207,7 @@ function certificate({ type, notAfter }: CertificateFact, nowMs: number): Findin
     return fault(
       check,
       `expired on ${notAfter}`,
-      'let the cloud renew it; if the unit cannot connect, provision it again',
+      `aosctl renew --unit <system id> ${type}; when the unit is not online any more, make it blank and provision it again (docs/provisioning.md)`,
     );
   }
   return days < SOON_DAYS
@@ -223,8 +224,9 @@ function unit({ unit: report }: Facts): Finding[] {
   if (report.waitsFor !== undefined) {
     return [fault('unit', `aos-cm waits: ${report.waitsFor}`, 'mend what it waits for; it goes on by itself')];
   }
-  const { cloud, nodes, instances, unitConfig } = report;
+  const { cloud, nodes, items, instances, unitConfig, update } = report;
   const failed = instances.filter(({ state }) => state === 'failed');
+  const badItems = items.filter(({ state, error }) => state === 'failed' || error !== undefined);
   return [
     cloudLink(cloud),
     ...nodes.map(({ nodeId, state, connected, error }) =>
@@ -247,6 +249,12 @@ function unit({ unit: report }: Facts): Finding[] {
           ),
         ]
       : []),
+    ...(update.waitsFor === undefined
+      ? []
+      : [warning('update', `is ${update.state} and waits: ${update.waitsFor}`, 'aosctl why update')]),
+    ...badItems.map(({ itemId, version, state, error }) =>
+      warning(`item ${itemId}`, `version ${version} is ${state}${told(error?.message)}`, `aosctl why ${itemId}`),
+    ),
     ...failed.map(({ itemId, subjectId, instance, error }) =>
       warning(
         `instance ${itemId}/${subjectId}/${instance}`,

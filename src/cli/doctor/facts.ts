@@ -15,6 +15,15 @@ export interface DaemonFact {
   readonly isForeign?: true;
 }
 
+/** How a daemon of this node does with its partner on the main node. */
+export interface MainLinkFact {
+  readonly daemon: DaemonName;
+  readonly to: string;
+  readonly isConnected: boolean;
+  /** Why it is not, or was not before. */
+  readonly error?: string;
+}
+
 export interface CertificateFact {
   readonly type: string;
   /** ISO 8601. */
@@ -136,6 +145,7 @@ export interface Facts {
   /** Absent: the kernel has none. */
   readonly selinux?: SelinuxFact;
   readonly daemons: readonly DaemonFact[];
+  readonly mainLinks: readonly MainLinkFact[];
   readonly unit?: UnitReport;
   /** `provisioning` on a blank node. */
   readonly iamMode?: string;

@@ -15,6 +15,7 @@ import {
   type DaemonName,
   type Facts,
   type KeyDirectoryFact,
+  type MainLinkFact,
   type PlaceFact,
   type TokenFact,
 } from './facts.ts';
@@ -35,6 +36,12 @@ const PLACES: Readonly<Record<string, string>> = {
 interface IamAnswer {
   readonly mode: string;
   readonly certificates: readonly CertificateFact[];
+  /** On a further node. */
+  readonly mainIam?: { readonly state: string; readonly address: string; readonly lastError?: string };
+}
+
+interface SmAnswer {
+  readonly cm?: { readonly state: string; readonly lastError?: string };
 }
 
 export async function gatherFacts(context: Context, configDir: string): Promise<Facts> {
@@ -44,7 +51,7 @@ export async function gatherFacts(context: Context, configDir: string): Promise<
     devices(),
     ask<IamAnswer>(context, 'iam'),
     ask<UnitReport>(context, 'cm'),
-    ask<unknown>(context, 'sm'),
+    ask<SmAnswer>(context, 'sm'),
     Promise.all([fileSystems(), controllers(), findPrograms()]),
   ]);
   const places = placesIn(documents);
@@ -66,6 +73,7 @@ export async function gatherFacts(context: Context, configDir: string): Promise<
     ...(made && { devices: made }),
     ...(selinux && { selinux }),
     daemons,
+    mainLinks: mainLinks(iam.answer, sm.answer),
     ...(unit.answer && { unit: unit.answer }),
     ...(iam.answer && { iamMode: iam.answer.mode }),
     certificates: iam.answer?.certificates ?? keptCertificates(openedTokens, directories),
@@ -79,6 +87,18 @@ export async function gatherFacts(context: Context, configDir: string): Promise<
     places: await Promise.all(places.map(lookAt)),
     setAside: (await Promise.all(places.map(({ path }) => setAsideIn(path)))).flat(),
   };
+}
+
+/** The IAM of a further node has a link to that of the main node, and every SM one to the CM. */
+function mainLinks(iam: IamAnswer | undefined, sm: SmAnswer | undefined): MainLinkFact[] {
+  const link = (daemon: DaemonName, to: string, { state, lastError }: NonNullable<SmAnswer['cm']>): MainLinkFact => ({
+    ...{ daemon, to, isConnected: state === 'connected' },
+    ...(lastError && { error: lastError }),
+  });
+  return [
+    ...(iam?.mainIam ? [link('aos-iam', `the IAM of the main node at ${iam.mainIam.address}`, iam.mainIam)] : []),
+    ...(sm?.cm ? [link('aos-sm', 'aos-cm', sm.cm)] : []),
+  ];
 }
 
 /** Where no configuration at all could be read, nobody knows. */

@@ -124,6 +124,24 @@ test('[P-08] what a further node has no configuration of is none of its daemons'
   expect(await foreign()).toEqual(['aos-cm']);
 });
 
+test('[P-08] a further node knows whether it reaches the main node, and why not', async () => {
+  const answers = {
+    iam: { mode: 'normal', certificates: [], mainIam: { state: 'waiting', address: 'main:8089', lastError: 'no way' } },
+    sm: { cm: { state: 'connected' } },
+  };
+  const servers = await Promise.all(
+    Object.entries(answers).map(([name, answer]) =>
+      ControlServer.open(join(directory, `${name}.sock`), { '/status': () => answer }),
+    ),
+  );
+  const { mainLinks } = await gatherFacts(contextAt(join(directory, 'cm.sock')), directory);
+  for (const server of servers) await server.stop();
+  expect(mainLinks).toEqual([
+    { daemon: 'aos-iam', to: 'the IAM of the main node at main:8089', isConnected: false, error: 'no way' },
+    { daemon: 'aos-sm', to: 'aos-cm', isConnected: true },
+  ]);
+});
+
 describe('[P-08] a token', () => {
   const module = (params: object, more: object = {}) => ({ certModules: [{ id: 'iam', params, ...more }] });
   let library: FakePkcs11;
