@@ -4,6 +4,7 @@ import {
   asAosError,
   type InstanceIdent,
   type InstanceState,
+  type ItemIdent,
   instanceId,
   instanceKey,
   isAosError,
@@ -160,11 +161,11 @@ export class InstanceRunner {
   /** Firmware has neither network nor permissions, and its runtime alone says how it does (spec/sm.md 6, T-21). */
   async #startComponent({ info, item, runtime }: ReadyInstance, signal: AbortSignal): Promise<void> {
     const key = instanceKey(info.ident);
-    this.#options.rows.launching([info]);
-    this.items.set(key, item);
-    this.running.set(key, info);
     this.#board.set(info, 'activating', 'it is being installed');
     try {
+      this.#options.rows.launching([info]);
+      this.items.set(key, item);
+      this.running.set(key, info);
       await runtime.start({ info, item, network: NO_NETWORK }, signal);
     } catch (error) {
       this.#board.set(info, 'failed', 'it cannot be installed', asAosError(error));
@@ -185,17 +186,20 @@ export class InstanceRunner {
     return this.#board.get(ident)?.status.state;
   }
 
-  /** Versions that ran before and that nothing wants now (T-27). */
-  async removeItems(before: readonly InstanceInfo[]): Promise<void> {
-    const used = new Set(this.#options.rows.all().map(({ info }) => itemKey(info)));
-    for (const info of this.running.values()) used.add(itemKey(info));
-    const unused = new Map(before.filter((info) => !used.has(itemKey(info))).map((info) => [itemKey(info), info]));
-    for (const { ident, version } of unused.values()) {
+  /**
+   * Versions that nothing wants now (T-27): whatever is on the node, since a version may never have run, and a kill may
+   * have come before it was removed.
+   */
+  async removeItems(): Promise<void> {
+    const infos = [...this.#options.rows.all().map(({ info }) => info), ...this.running.values()];
+    const used = new Set(infos.map(({ ident, version }) => versionKey({ itemId: ident.itemId, version })));
+    for (const { itemId, version } of this.#options.images.installed()) {
+      if (used.has(versionKey({ itemId, version }))) continue;
       try {
-        await this.#options.images.remove(ident.itemId, version);
+        await this.#options.images.remove(itemId, version);
       } catch (error) {
         if (!isAosError(error, 'notFound')) {
-          this.#options.logger.warn({ item: ident.itemId, version }, `cannot remove: ${asAosError(error).message}`);
+          this.#options.logger.warn({ item: itemId, version }, `cannot remove: ${asAosError(error).message}`);
         }
       }
     }
@@ -216,6 +220,10 @@ export class InstanceRunner {
 
 const NO_NETWORK: InstanceNetwork = { hosts: [], dnsServers: [], hostname: '' };
 
-export function itemKey({ ident, version, manifestDigest }: InstanceInfo): string {
+function versionKey({ itemId, version }: ItemIdent): string {
+  return JSON.stringify([itemId, version]);
+}
+
+function itemKey({ ident, version, manifestDigest }: InstanceInfo): string {
   return JSON.stringify([ident.itemId, ident.type, version, manifestDigest]);
 }

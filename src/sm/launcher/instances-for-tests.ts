@@ -1,6 +1,14 @@
 /** Instances and a host for tests of the launcher: containers live on when the launcher is killed. */
 import { DatabaseSync } from 'node:sqlite';
-import { AosError, type Clock, instanceId, instanceKey, silentLogger, systemClock } from '../../core/index.ts';
+import {
+  AosError,
+  type Clock,
+  type ItemIdent,
+  instanceId,
+  instanceKey,
+  silentLogger,
+  systemClock,
+} from '../../core/index.ts';
 import type { InstalledItem, InstanceInfo } from '../model.ts';
 import { INSTANCE_TABLES, InstanceRows } from './instance-rows.ts';
 import { Launcher, type LauncherOptions } from './launcher.ts';
@@ -118,6 +126,8 @@ export class Host {
   clock: Clock = systemClock;
   /** Reasons of each reboot. */
   readonly reboots: (readonly string[])[] = [];
+  /** Items on the disk, by `item version`. */
+  readonly installed = new Map<string, ItemIdent>();
   readonly removedItems: string[] = [];
   readonly released: string[] = [];
   /** Ids of instances whose networks were taken down. */
@@ -224,9 +234,15 @@ export class Host {
           await this.gate;
           const error = this.failing.get(`install ${item.itemId}`);
           if (error) throw error;
+          this.installed.set(`${item.itemId} ${item.version}`, item);
           return { ...anItem(item.itemId), ...this.items.get(item.itemId), ...item };
         }),
-      remove: (itemId, version) => mortal.act(() => void this.removedItems.push(`${itemId} ${version}`)),
+      installed: () => [...this.installed.values()],
+      remove: (itemId, version) =>
+        mortal.act(() => {
+          this.installed.delete(`${itemId} ${version}`);
+          this.removedItems.push(`${itemId} ${version}`);
+        }),
     };
   }
 

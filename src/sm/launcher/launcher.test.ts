@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { AosError, ERROR_CODES, type InstanceIdent, instanceId, systemClock } from '../../core/index.ts';
 import type { ItemConfig } from '../../oci/index.ts';
 import type { InstanceInfo, InstanceStatus } from '../model.ts';
@@ -98,6 +98,48 @@ describe('a request of the CM', () => {
     await update(launcher, [a, { ...b, version: '2.0.0' }]);
     expect(host.log).toEqual(['stop b 1.0.0', 'start b 2.0.0']);
     expect(host.removedItems).toEqual(['b 1.0.0']);
+  });
+
+  test('[SM-09] an image that nobody uses may go, also one whose instance never ran, or ran before the last kill', async () => {
+    const host = new Host();
+    host.installed.set('left 1.0.0', { itemId: 'left', version: '1.0.0' });
+    const launcher = await started(host);
+    const [a, b] = [anInstance('a'), anInstance('b')];
+    host.failing.set('network a', new AosError('failed', 'no address is left'));
+    expect(states(await update(launcher, [a, b]))).toEqual({ a: 'failed', b: 'active' });
+    expect(host.removedItems).toEqual(['left 1.0.0']);
+    await update(launcher, [b], [a]);
+    expect(host.removedItems).toEqual(['left 1.0.0', 'a 1.0.0']);
+  });
+
+  test('[SM-09] an instance that another manifest of the same version describes does not lose its image', async () => {
+    const host = new Host();
+    const launcher = await started(host);
+    await update(launcher, [anInstance('a')]);
+    await update(launcher, [anInstance('a', { manifestDigest: 'sha256:other' })]);
+    expect(host.removedItems).toEqual([]);
+  });
+
+  test('[R-02] on a full disk new instances fail with the reason, those that run stay, and later it goes on', async () => {
+    const host = new Host();
+    const parts = host.parts();
+    const launcher = new Launcher(parts);
+    launcher.start();
+    const [a, b, c] = [anInstance('a'), anInstance('b'), anInstance('c')];
+    await update(launcher, [a]);
+    const full = () => {
+      throw new AosError('noMemory', 'not enough space');
+    };
+    const spoilt = vi.spyOn(parts.rows, 'launching').mockImplementation(full);
+    expect(await update(launcher, [a, b])).toMatchObject([
+      { state: 'active' },
+      { ident: b.ident, state: 'failed', error: { aosCode: ERROR_CODES.noMemory, message: 'not enough space' } },
+    ]);
+    expect(host.networksStopped).toEqual([instanceId(b.ident)]);
+    vi.spyOn(parts.rows, 'intend').mockImplementationOnce(full);
+    expect(states(await update(launcher, [a, b, c]))).toEqual({ a: 'active', b: 'failed', c: 'failed' });
+    spoilt.mockRestore();
+    expect(states(await update(launcher, [a, b, c]))).toEqual({ a: 'active', b: 'active', c: 'active' });
   });
 
   test('a changed instance runs on until its new image is here', async () => {

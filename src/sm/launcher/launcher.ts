@@ -202,7 +202,15 @@ export class Launcher {
     const { rows } = this.#options;
     const known = rows.all().map(({ info }) => info.ident);
     const { wanted, unwanted, refused } = intendUpdate(request, known, MAX_INSTANCES);
-    rows.intend(wanted, unwanted);
+    try {
+      rows.intend(wanted, unwanted);
+    } catch (error) {
+      // What runs goes on; of what is new the CM would hear nothing at all.
+      for (const info of wanted.filter(({ ident }) => !this.#runner.running.has(instanceKey(ident)))) {
+        this.board.set(info, 'failed', 'the request cannot be noted', asAosError(error));
+      }
+      throw error;
+    }
     const stays = new Set(rows.all().map(({ info }) => instanceKey(info.ident)));
     for (const { status } of this.board.entries()) {
       const key = instanceKey(status.ident);
@@ -214,12 +222,11 @@ export class Launcher {
     const running = [...this.#runner.running.entries()]
       .filter(([key]) => touched.has(key))
       .map(([, info]): RunningInstance => ({ info, failed: this.#runner.hasFailed(info) }));
-    const before = [...this.#runner.running.values()];
     await phase(this.#options.logger, 'update instances', {}, () =>
       this.#carryOut(planInstances(wanted, running), signal),
     );
     await this.#removeUnwanted(signal);
-    await this.#runner.removeItems(before);
+    await this.#runner.removeItems();
     this.#standing.show();
     this.#offline.check();
   }

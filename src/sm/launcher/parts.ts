@@ -1,5 +1,5 @@
 /** What the launcher needs of its neighbours; they fulfil it, tests have their own. */
-import type { AosError, ErrorInfo, InstanceIdent, InstanceState } from '../../core/index.ts';
+import type { AosError, ErrorInfo, InstanceIdent, InstanceState, ItemIdent } from '../../core/index.ts';
 import type { InstalledItem, InstanceInfo } from '../model.ts';
 
 export interface Images {
@@ -8,6 +8,8 @@ export interface Images {
     item: Pick<InstalledItem, 'itemId' | 'type' | 'version' | 'manifestDigest'>,
     signal: AbortSignal,
   ): Promise<InstalledItem>;
+  /** Versions on this node that were not removed. */
+  installed(): readonly ItemIdent[];
   /** Nobody uses this version any more; `notFound` when it is unknown. */
   remove(itemId: string, version: string): Promise<void> | void;
 }

@@ -38,7 +38,7 @@ export class ServiceStarts {
   async start(ready: readonly ReadyInstance[], signal: AbortSignal): Promise<void> {
     const waiting = this.#withoutCircles(ready);
     if (waiting.length === 0) return;
-    const { gate, networks } = this.#parts;
+    const { gate } = this.#parts;
     gate.setPending(
       waiting.map(({ info }) => info.ident),
       true,
@@ -48,10 +48,7 @@ export class ServiceStarts {
     const starts: Promise<void>[] = [];
     try {
       for (const part of growingParts(waiting)) {
-        const given = await phase(this.#parts.logger, 'start networks', { instances: part.length }, () =>
-          networks.start(part, signal),
-        );
-        this.#parts.rows.launching(part.map(({ info }) => info));
+        const given = await this.#networksOf(part, signal);
         // The runtime bounds how many containers are started at the same time.
         for (const instance of part) {
           const start = this.#startWhenReady(instance, given.get(instanceId(instance.info.ident)), signal);
@@ -70,6 +67,25 @@ export class ServiceStarts {
       waiting.map(({ info }) => info),
       signal,
     );
+  }
+
+  /** What fails for all of a part, as on a full disk, is what each of it fails with. */
+  async #networksOf(
+    part: readonly ReadyInstance[],
+    signal: AbortSignal,
+  ): Promise<ReadonlyMap<string, InstanceNetwork | AosError>> {
+    const { logger, networks, rows } = this.#parts;
+    try {
+      const given = await phase(logger, 'start networks', { instances: part.length }, () =>
+        networks.start(part, signal),
+      );
+      rows.launching(part.map(({ info }) => info));
+      return given;
+    } catch (error) {
+      const failure = asAosError(error);
+      logger.error({ code: failure.code, instances: part.length }, `cannot start networks: ${failure.message}`);
+      return new Map(part.map(({ info }) => [instanceId(info.ident), failure]));
+    }
   }
 
   async #startWhenReady(
