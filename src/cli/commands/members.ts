@@ -22,7 +22,7 @@ export function memberCommands(program: Command, run: Run): void {
         const nodes = await deprovisionNodes(context, options.wait * 1000, options.force ?? false);
         await cloud.send('POST', `/api/units/${encodeURIComponent(unit)}/reset`);
         printResult(output, { unit, nodes, state: 'new' }, [
-          `${unit} is no member any more; its main node keeps keys that open nothing until it is provisioned again`,
+          `${unit} is no member any more; its main node keeps keys that open nothing. Before it is provisioned again, on that node: /usr/lib/aoscore/hooks/deprovision async`,
         ]);
       }),
     );

@@ -18,6 +18,7 @@ let items: ItemStatus[];
 let desired: Desired | undefined;
 let desk: ControlDesk;
 let waitsBecause: string | undefined;
+let cloud: UnitReport['cloud'];
 let update: ControlFacts['updates']['state'];
 
 const event = (id: string, what: string, because: string): DecisionEvent => ({
@@ -35,6 +36,7 @@ beforeEach(async () => {
   events = [];
   desired = undefined;
   waitsBecause = undefined;
+  cloud = { state: 'connected', since: '' };
   update = { state: 'none', since: '1970-01-01T00:00:00.000Z' };
   desk = new ControlDesk(
     {
@@ -53,7 +55,11 @@ function opened(): void {
   const facts: ControlFacts = {
     systemId: 'unit',
     unitModel: 'model',
-    link: { state: { state: 'connected', since: '' } },
+    link: {
+      get state() {
+        return cloud;
+      },
+    },
     sources: {
       unitConfig: () => unit.config.status(),
       nodes: () => unit.nodes.nodes(),
@@ -337,7 +343,11 @@ describe('why', () => {
 
   test('of what nobody knows answers what there is', async () => {
     opened();
-    await expect(why('nobody')).rejects.toThrow(/nothing here is called nobody; there is update, main, second, third/);
+    await expect(why('nobody')).rejects.toThrow(/nothing here is called nobody; there is update, main, second, third$/);
+    cloud = { state: 'waiting', since: '2026-11-25T03:00:00.000Z' };
+    await expect(why('nobody')).rejects.toThrow(
+      /third; the cloud is not connected since 2026-11-25T03:00:00.000Z: newer wishes are not known$/,
+    );
   });
 });
 

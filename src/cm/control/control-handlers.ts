@@ -142,8 +142,9 @@ export class ControlDesk {
 
   async #why(name: string): Promise<WhyReport> {
     const facts = this.#opened();
-    const { sources, updates, launcher } = facts;
+    const { link, sources, updates, launcher } = facts;
     return whyReport(name, {
+      cloud: link.state,
       desired: updates.desired,
       update: this.#update(facts),
       items: sources.items(),

@@ -1,12 +1,13 @@
 /** Why something is as it is (spec/beyond.md P-03): from the wish over the placement to the node's own words. Pure. */
 import { AosError, type ErrorInfo, instanceName } from '../../core/index.ts';
-import type { WhyReason, WhyReport } from '../../daemon/index.ts';
+import type { UnitReport, WhyReason, WhyReport } from '../../daemon/index.ts';
 import type { DecisionEvent } from '../events/index.ts';
 import type { Placement } from '../launcher/index.ts';
 import type { InstanceStatus, ItemStatus, NodeInfo } from '../model.ts';
 import type { Desired } from '../updates/index.ts';
 
 export interface WhyFacts {
+  readonly cloud: Pick<UnitReport['cloud'], 'state' | 'since'>;
   readonly desired: Desired | undefined;
   readonly update: { readonly state: string; readonly since: string; readonly waitsFor?: string | undefined };
   readonly items: readonly ItemStatus[];
@@ -30,7 +31,11 @@ export function whyReport(name: string, facts: WhyFacts): WhyReport {
   if (instanceNames(facts).includes(name)) return whyInstance(name, facts);
   if (itemNames(facts).includes(name)) return whyItem(name, facts);
   const known = ['update', ...facts.nodes.map(({ nodeId }) => nodeId), ...itemNames(facts), ...instanceNames(facts)];
-  throw new AosError('notFound', `nothing here is called ${name}; there is ${known.slice(0, 20).join(', ')}`);
+  const there = `nothing here is called ${name}; there is ${known.slice(0, 20).join(', ')}`;
+  // Who has just deployed it looks for a mistake of his own otherwise.
+  const { state, since } = facts.cloud;
+  const missed = state === 'connected' ? '' : `; the cloud is not connected since ${since}: newer wishes are not known`;
+  throw new AosError('notFound', `${there}${missed}`);
 }
 
 function instanceNames({ instances, desired }: WhyFacts): string[] {
