@@ -1,4 +1,7 @@
-import { expect, test } from 'vitest';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, test, vi } from 'vitest';
 import { runHook } from './run-hook.ts';
 
 const never = new AbortController().signal;
@@ -42,6 +45,39 @@ test('what a hook leaves in the background, holding its output, is not waited fo
 test('a hook that hangs is ended, with everything it started', async () => {
   await expect(run('sleep 60 & sleep 60', 100)).rejects.toMatchObject({ code: 'timeout' });
 });
+
+test('a hook that ends just in time is success, and what it left in the background goes on', async () => {
+  const directory = await mkdtemp(join(tmpdir(), 'aos-hook-'));
+  const pids = join(directory, 'pids');
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  try {
+    const hook = run(`sleep 60 & echo $$ $! > ${pids}; exit 0`, 100);
+    const [own, left] = await vi.waitUntil(
+      async () => {
+        const numbers = (await readFile(pids, 'utf8').catch(() => '')).split(' ').map(Number);
+        return numbers.length === 2 && !isThere(numbers[0]!) && numbers;
+      },
+      { timeout: 60_000 },
+    );
+    await new Promise((resolve) => setImmediate(resolve));
+    await vi.advanceTimersByTimeAsync(150);
+    await vi.advanceTimersByTimeAsync(150);
+    await hook;
+    expect(own).not.toBe(left);
+    expect(process.kill(left!, 'SIGKILL')).toBe(true);
+  } finally {
+    vi.useRealTimers();
+    await rm(directory, { recursive: true });
+  }
+});
+
+function isThere(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+}
 
 test('a daemon that stops does not wait for a hook', async () => {
   const abort = new AbortController();

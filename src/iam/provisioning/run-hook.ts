@@ -53,6 +53,8 @@ export async function runHook(command: readonly string[], options: HookOptions):
       settle(new AosError('runtime', `cannot start hook ${program}: ${error.message}`, { cause: error })),
     );
     child.once('exit', (code, signal) => {
+      // In time; what it left in the background goes on.
+      clearTimeout(timer);
       const done = () => {
         clearTimeout(grace);
         settle(code === 0 ? undefined : failure(code, signal, output));
