@@ -271,6 +271,20 @@ test('[SM-09] nothing of an item with running instances is removed', async () =>
   expect(layerDirs()).toHaveLength(2);
 });
 
+test('[SM-09] two manifests of one version, as instances on two runtimes have them, keep each other', async () => {
+  const store = await open();
+  const [first, second] = [await publish('1.0.0', [one]), await publish('1.0.0', [two])];
+  inUse = [{ itemId: 'item', version: '1.0.0' }];
+  for (const manifest of [first, second, first]) await store.install(manifest, signal);
+  await store.cleanUp(signal);
+  expect(layerDirs()).toEqual([...first.layerDigests, ...second.layerDigests].map(hex).sort());
+  // Nobody uses it any more: what is installed next is all that stays.
+  inUse = [];
+  await store.install(second, signal);
+  await store.cleanUp(signal);
+  expect(layerDirs()).toEqual(second.layerDigests.map(hex));
+});
+
 test('[SM-09] two versions are kept for a way back; a third takes the place of the oldest that nobody uses', async () => {
   const store = await open();
   for (const version of ['1.0.0', '2.0.0']) {

@@ -251,9 +251,21 @@ export class ImageStore {
     const parts: Part[] = [
       ...documentDigests(wanted, documents).map((digest) => ({ kind: 'blob', digest }) as const),
       ...documents.manifest.layers.map(({ digest }) => ({ kind, digest }) as const),
+      ...this.#partsOfOtherManifest(wanted),
     ];
     const record: ItemRecord = { ...wanted, state: 'installed', changedAtMs: this.#clock.now().getTime(), damage };
     this.#records.put(record, parts);
+  }
+
+  /**
+   * Instances of one version may have different manifests, for example on two runtimes of this node: what an instance
+   * runs from stays, whichever of them was installed last.
+   */
+  #partsOfOtherManifest({ itemId, version, type, manifestDigest }: WantedItem): readonly Part[] {
+    const before = this.#records.find({ itemId, version, type });
+    if (before === undefined || before.manifestDigest === manifestDigest) return [];
+    const isUsed = this.#options.inUse?.().some((item) => item.itemId === itemId && item.version === version);
+    return isUsed ? this.#records.partsOf(before) : [];
   }
 
   /** A third version takes the place of the oldest one that nobody uses, removed ones first. */
