@@ -11,19 +11,21 @@ import { type CloudConfig, pkiDirectory } from './config.ts';
 import { DISCOVERY_PATH, discoveryListener } from './discovery.ts';
 import { Campaigns } from './domain/campaigns.ts';
 import { RunningServer, tlsOptions } from './http/server.ts';
+import { UnitEvents } from './model/unit-events.ts';
 import { openAnyDatabase } from './open-database.ts';
 import { Authority } from './pki/authority.ts';
 import { fingerprintOf } from './pki/x509.ts';
+import type { RestParts } from './rest/parts.ts';
 import { restListener } from './rest/rest-server.ts';
 import { isHistory } from './store/history.ts';
 import type { StoreLimits } from './store/stores.ts';
 import { FIRST_USER } from './store/users.ts';
-import { UnitEvents } from './units/events.ts';
 import { Fleet } from './units/fleet.ts';
 import { FleetMember } from './units/fleet-member.ts';
 import { upgradeListener, WEB_SOCKET_PATH } from './units/gateway.ts';
 import { NodeProvisioning } from './units/node-provisioning.ts';
 import { Renewals } from './units/renewals.ts';
+import { webPages } from './web/web-server.ts';
 
 /** Where a cloud can be reached; also the content of `endpoints.json`. */
 export interface Endpoints {
@@ -141,19 +143,20 @@ export async function startCloud(config: CloudConfig, use: Use, logger: Logger):
   );
   discoveryUrl = `https://${hostName}:${discovery.port}${DISCOVERY_PATH}`;
   let restUrl = '';
+  const parts: RestParts = {
+    ...{ authority, database, vault, fleet, nodes, events, hostName, logger, now },
+    discoveryUrl: () => discoveryUrl,
+    restUrl: () => restUrl,
+    pkiDirectory: pki,
+    ...{ campaigns, requireVerification: config.requireVerification, rateLimit: config.rateLimit },
+    defaultOwner: config.defaultOwner,
+  };
   const rest = use(
     'rest',
     await RunningServer.open(
       // A browser that has no certificate comes with a token.
       tlsOptions(authority, 'asked'),
-      restListener({
-        ...{ authority, database, vault, fleet, nodes, events, hostName, logger, now },
-        discoveryUrl: () => discoveryUrl,
-        restUrl: () => restUrl,
-        pkiDirectory: pki,
-        ...{ campaigns, requireVerification: config.requireVerification, rateLimit: config.rateLimit },
-        defaultOwner: config.defaultOwner,
-      }),
+      restListener(parts, webPages(parts)),
       ...([ports.rest, listenHost] as const),
     ),
   );

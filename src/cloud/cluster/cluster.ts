@@ -1,7 +1,7 @@
 /** What the processes of one cloud do for each other (docs/decisions/0020-postgresql.md). */
 import { AosError } from '../../core/index.ts';
 import type { CloudMessage } from '../../protocol/index.ts';
-import type { UnitEvent } from '../units/events.ts';
+import type { UnitEvent } from '../model/unit-events.ts';
 
 /** What the process that holds the link of a unit is to do. */
 export type Order =

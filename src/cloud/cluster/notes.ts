@@ -1,7 +1,7 @@
 /** What processes tell each other, as text; those of a rolling update may be of different age. */
 import * as z from 'zod';
 import type { CloudMessage } from '../../protocol/index.ts';
-import type { UnitEvent } from '../units/events.ts';
+import type { UnitEvent } from '../model/unit-events.ts';
 import type { Order } from './cluster.ts';
 
 const OrderShape = z.discriminatedUnion('do', [

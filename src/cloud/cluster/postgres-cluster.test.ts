@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { AosError, silentLogger } from '../../core/index.ts';
+import type { UnitEvent } from '../model/unit-events.ts';
 import { PostgresDatabase } from '../store/postgresql/postgres-database.ts';
 import { PostgresForTests } from '../store/postgresql/postgres-for-tests.ts';
-import type { UnitEvent } from '../units/events.ts';
 import type { Member, Order } from './cluster.ts';
 import { PostgresCluster } from './postgres-cluster.ts';
 

@@ -1,10 +1,10 @@
 /** The processes of a cloud that share a database in PostgreSQL. */
 import { randomUUID } from 'node:crypto';
 import { AosError, asAosError, type Logger } from '../../core/index.ts';
+import type { UnitEvent } from '../model/unit-events.ts';
 import { GroupCommit } from '../store/group-commit.ts';
 import { ADVISORY_LOCKS } from '../store/postgresql/advisory-locks.ts';
 import type { PostgresDatabase } from '../store/postgresql/postgres-database.ts';
-import type { UnitEvent } from '../units/events.ts';
 import { Bulletin } from './bulletin.ts';
 import type { Cluster, Hold, Member, Order } from './cluster.ts';
 import { LinkTable } from './link-table.ts';

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import type { UnitPicture } from '../units/unit-picture.ts';
+import type { UnitPicture } from '../model/unit-picture.ts';
 import { judgeCampaign, progressOf, takesPart, type UnitProgress } from './campaign-progress.ts';
 
 type Item = NonNullable<UnitPicture['items']>[number];

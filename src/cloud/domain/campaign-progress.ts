@@ -1,7 +1,7 @@
 /** Where a campaign stands, and what comes next. Pure. */
 import { compareVersions } from '../../core/index.ts';
+import type { UnitPicture } from '../model/unit-picture.ts';
 import type { Campaign } from '../store/campaigns.ts';
-import type { UnitPicture } from '../units/unit-picture.ts';
 
 export interface UnitProgress {
   readonly systemId: string;

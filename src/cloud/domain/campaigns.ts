@@ -1,10 +1,10 @@
 /** Runs campaigns: gives a version to one unit set after the other, and stops when a unit fails. */
 import { randomUUID } from 'node:crypto';
 import { AosError, asAosError, type Logger } from '../../core/index.ts';
+import type { UnitEvents } from '../model/unit-events.ts';
 import type { Campaign } from '../store/campaigns.ts';
 import type { CloudDatabase } from '../store/cloud-database.ts';
 import type { Stores } from '../store/stores.ts';
-import type { UnitEvents } from '../units/events.ts';
 import { judgeCampaign, progressOf, takesPart, type UnitProgress, type Verdict } from './campaign-progress.ts';
 import { wantedOn } from './facts.ts';
 

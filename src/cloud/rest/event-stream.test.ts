@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { silentLogger } from '../../core/index.ts';
 import { eventually } from '../cloud-for-tests.ts';
-import { UnitEvents } from '../units/events.ts';
+import { UnitEvents } from '../model/unit-events.ts';
 import { type Selection, streamEvents } from './event-stream.ts';
 
 let events: UnitEvents;

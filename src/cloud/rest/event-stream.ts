@@ -1,7 +1,7 @@
 /** News as server-sent events. */
 import type { ServerResponse } from 'node:http';
 import { asAosError, type Logger, Mailbox } from '../../core/index.ts';
-import type { UnitEvent, UnitEvents } from '../units/events.ts';
+import type { UnitEvent, UnitEvents } from '../model/unit-events.ts';
 
 const HEARTBEAT_MS = 15_000;
 /** A reader that is behind by more than this is cut off; it looks at the unit anew when it comes again. */

@@ -3,9 +3,9 @@ import type { Logger } from '../../core/index.ts';
 import type { BlobVault } from '../blobs/blob-vault.ts';
 import type { Campaigns } from '../domain/campaigns.ts';
 import type { RateLimit } from '../http/rate-limiter.ts';
+import type { UnitEvents } from '../model/unit-events.ts';
 import type { Authority } from '../pki/authority.ts';
 import type { CloudDatabase } from '../store/cloud-database.ts';
-import type { UnitEvents } from '../units/events.ts';
 import type { Fleet } from '../units/fleet.ts';
 import type { NodeProvisioning } from '../units/node-provisioning.ts';
 

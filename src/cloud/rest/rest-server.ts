@@ -5,7 +5,6 @@ import { ACCESS } from '../access/access-table.ts';
 import { type Actor, seesFleet } from '../access/roles.ts';
 import { sendJson, sendProblem, statusOf } from '../http/problem.ts';
 import { RateLimiter } from '../http/rate-limiter.ts';
-import { sendFault, webListener } from '../web/web-server.ts';
 import { actorOf } from './authenticate.ts';
 import { bundleRoutes } from './bundle-routes.ts';
 import { campaignRoutes } from './campaign-routes.ts';
@@ -26,7 +25,16 @@ import { userRoutes } from './user-routes.ts';
 const READING: ReadonlySet<string> = new Set(['GET', 'HEAD']);
 const MAX_WHY = 256;
 
-export function restListener(parts: RestParts): RequestListener {
+/** What somebody with a browser sees, on the same port. */
+export interface Pages {
+  /** Answers everything that is not below `/api/`. */
+  show(request: IncomingMessage, response: ServerResponse): Promise<void>;
+  /** For whoever asked for a page and cannot even be recognised now. */
+  sendFault(response: ServerResponse, status: number, message: string): void;
+}
+
+/** Answers calls below `/api/`, and leaves the rest to the pages. One limit of requests is for both. */
+export function restListener(parts: RestParts, pages: Pages): RequestListener {
   const { database } = parts;
   const router = new Router(ACCESS, DESCRIPTIONS, async (actor, systemId) => {
     const unit = await database.read(({ units }) => units.find(systemId));
@@ -50,7 +58,6 @@ export function restListener(parts: RestParts): RequestListener {
     return { status: 200, value: description };
   });
   const limiter = new RateLimiter(parts.rateLimit);
-  const page = webListener(parts);
   const serve = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const actor = await actorOf(request, database, parts.now());
     const caller = actor ? `user ${actor.name}` : `address ${request.socket.remoteAddress}`;
@@ -61,7 +68,7 @@ export function restListener(parts: RestParts): RequestListener {
       sendProblem(response, 429, `these are too many requests; try again in ${seconds} s`);
       return;
     }
-    await (isCall(request) ? answer(parts, router, actor, request, response) : page(request, response));
+    await (isCall(request) ? answer(parts, router, actor, request, response) : pages.show(request, response));
   };
   return (request, response) => {
     serve(request, response).catch((error) => {
@@ -73,7 +80,7 @@ export function restListener(parts: RestParts): RequestListener {
       // What is left of a refused upload is not read: the connection ends with the answer.
       if (!request.complete) response.setHeader('connection', 'close');
       if (isCall(request)) sendProblem(response, status, aos.message);
-      else sendFault(response, status, aos.message);
+      else pages.sendFault(response, status, aos.message);
     });
   };
 }

@@ -1,6 +1,6 @@
 /** A unit as the REST interface shows it: the words of its own status, and what the cloud knows. */
+import type { UnitPicture } from '../model/unit-picture.ts';
 import type { UnitRow } from '../store/units.ts';
-import type { UnitPicture } from '../units/unit-picture.ts';
 
 export interface UnitView extends UnitPicture {
   readonly systemId: string;

@@ -1,6 +1,6 @@
 /** What has happened: events of units, and changes by people. Bounded. */
 import type { Actor } from '../access/roles.ts';
-import type { UnitEvent } from '../units/events.ts';
+import type { UnitEvent } from '../model/unit-events.ts';
 import type { Sql } from './sql.ts';
 import type { UnitCounter } from './unit-counter.ts';
 

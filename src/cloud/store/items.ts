@@ -1,6 +1,5 @@
 /** Published items, their blobs and the chains that signed them. */
 import { AosError, compareVersions, type Digest, type ItemType } from '../../core/index.ts';
-import type { SigningChain } from '../units/desired-status.ts';
 import type { Sql } from './sql.ts';
 
 export interface PublishedItem {
@@ -25,6 +24,13 @@ export interface DeploymentDefaults {
   readonly numInstances?: number | undefined;
   readonly priority?: number | undefined;
   readonly labels?: readonly string[] | undefined;
+}
+
+/** Certificates that signed blobs, leaf first. */
+export interface SigningChain {
+  readonly name: string;
+  /** DER in base64, and its name. */
+  readonly certificates: readonly { readonly fingerprint: string; readonly certificate: string }[];
 }
 
 /** An encrypted, signed blob on disk. */

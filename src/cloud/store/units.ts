@@ -1,7 +1,7 @@
 /** Units: their registration, their picture, what is wanted of them beside items, and tokens for their links. */
 import { createHash, randomBytes } from 'node:crypto';
 import { AosError } from '../../core/index.ts';
-import { EMPTY_PICTURE, type UnitPicture } from '../units/unit-picture.ts';
+import { EMPTY_PICTURE, type UnitPicture } from '../model/unit-picture.ts';
 import type { Sql } from './sql.ts';
 
 /** `new`: known, and its next registration is taken; `provisioned`: it has certificates. */

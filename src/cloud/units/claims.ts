@@ -6,9 +6,9 @@
 import type { WebSocket } from 'ws';
 import { asAosError, type Logger } from '../../core/index.ts';
 import { type Cluster, type Hold, NOTHING_HELD } from '../cluster/cluster.ts';
+import type { UnitEvents } from '../model/unit-events.ts';
 import type { CloudDatabase } from '../store/cloud-database.ts';
 import { CLOSE } from './close-codes.ts';
-import type { UnitEvents } from './events.ts';
 import type { UnitSession } from './unit-session.ts';
 
 /** Of two machines that claim to be one unit the operator hears once in a while, however often they try. */

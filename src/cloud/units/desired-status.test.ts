@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import type { UnitPicture } from '../model/unit-picture.ts';
 import type { Deployment } from '../store/deployments.ts';
 import type { PublishedItem } from '../store/items.ts';
 import { type DesiredFacts, planDesiredStatus } from './desired-status.ts';
-import type { UnitPicture } from './unit-picture.ts';
 
 const published = (id: string, version: string, type: PublishedItem['type'] = 'service'): PublishedItem => ({
   ...{ id, version, type, title: id, owner: 'sp', publishedAt: '2026-01-01T00:00:00.000Z', defaults: {} },

@@ -1,18 +1,11 @@
 /** What a unit is told to become (spec/cloud-protocol.md 8.3, spec/decisions.md 7.8). Pure. */
 import { compareVersions, isAosError } from '../../core/index.ts';
 import type { DesiredStatus } from '../../protocol/index.ts';
+import type { UnitPicture } from '../model/unit-picture.ts';
 import type { Deployment } from '../store/deployments.ts';
-import type { PublishedItem } from '../store/items.ts';
+import type { PublishedItem, SigningChain } from '../store/items.ts';
 import type { Subject } from '../store/subjects.ts';
 import type { UnitWishes } from '../store/units.ts';
-import type { UnitPicture } from './unit-picture.ts';
-
-/** Certificates that signed blobs, leaf first. */
-export interface SigningChain {
-  readonly name: string;
-  /** DER in base64, and its name. */
-  readonly certificates: readonly { readonly fingerprint: string; readonly certificate: string }[];
-}
 
 export interface DesiredFacts {
   /** Several may be of one item, for different subjects; they have one version. */

@@ -1,6 +1,6 @@
 /** What a process of a cloud does for the others: with the links that it has. */
 import type { Member, Order } from '../cluster/cluster.ts';
-import type { UnitEvent, UnitEvents } from './events.ts';
+import type { UnitEvent, UnitEvents } from '../model/unit-events.ts';
 import type { Fleet } from './fleet.ts';
 
 export class FleetMember implements Member {

@@ -7,11 +7,11 @@ import { DatabaseSync } from 'node:sqlite';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { silentLogger } from '../../core/index.ts';
 import { eventually, TestCloud } from '../cloud-for-tests.ts';
+import { UnitEvents } from '../model/unit-events.ts';
 import { REGISTRATION_PATH, registrationOf, ScriptedUnit } from '../scripted-unit-for-tests.ts';
 import { GroupCommit } from '../store/group-commit.ts';
 import type { Sql } from '../store/sql.ts';
 import { SqliteDatabase } from '../store/sqlite.ts';
-import { UnitEvents } from './events.ts';
 
 const MAX_FRAME_BYTES = 8 * 1024 * 1024;
 

@@ -4,13 +4,13 @@ import type { BlobInfo, CloudMessage, Identity, RequestBlobUrls, UnitMessage } f
 import { blobInfo } from '../blobs/blob-vault.ts';
 import type { BlobDeltas } from '../blobs/deltas/blob-deltas.ts';
 import { wantedOn } from '../domain/facts.ts';
+import type { UnitEvents } from '../model/unit-events.ts';
+import { hasMovedNodes, mergeUnitStatus } from '../model/unit-picture.ts';
 import type { CloudDatabase } from '../store/cloud-database.ts';
 import { type InstanceName, stateChecksum } from '../store/instance-states.ts';
 import type { BlobRow } from '../store/items.ts';
 import type { Stores } from '../store/stores.ts';
-import type { UnitEvents } from './events.ts';
 import type { NodeProvisioning } from './node-provisioning.ts';
-import { hasMovedNodes, mergeUnitStatus } from './unit-picture.ts';
 import type { MessageHandler } from './unit-session.ts';
 
 export interface HandlerParts {

@@ -9,10 +9,10 @@ import type {
   RenewCertificatesNotification,
   StartProvisioningResponse,
 } from '../../protocol/index.ts';
+import type { UnitEvents } from '../model/unit-events.ts';
 import type { Authority, IssuedCertificate } from '../pki/authority.ts';
 import type { CertificateOwner } from '../store/certificates.ts';
 import type { CloudDatabase } from '../store/cloud-database.ts';
-import type { UnitEvents } from './events.ts';
 
 type Answer = StartProvisioningResponse | FinishProvisioningResponse | DeprovisioningResponse;
 type Send = (message: CloudMessage) => unknown;

@@ -6,11 +6,11 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { silentLogger } from '../../core/index.ts';
 import { eventually, TestCloud } from '../cloud-for-tests.ts';
+import { UnitEvents } from '../model/unit-events.ts';
 import type { Authority } from '../pki/authority.ts';
 import { ScriptedUnit } from '../scripted-unit-for-tests.ts';
 import { openCloudDatabase } from '../store/cloud-database.ts';
 import type { Deployment } from '../store/deployments.ts';
-import { UnitEvents } from './events.ts';
 import { NodeProvisioning } from './node-provisioning.ts';
 
 const MANY = Array.from({ length: 12 }, (_, index) => index + 1);

@@ -1,11 +1,11 @@
 /** Registration of a unit by a provisioning tool (spec/provisioning.md 7, spec/decisions.md PR-01, PR-02, PR-04). */
 import * as z from 'zod';
 import { AosError, digestOf, isObject, parseJson } from '../../core/index.ts';
+import type { UnitEvents } from '../model/unit-events.ts';
 import type { Authority, IssuedCertificate } from '../pki/authority.ts';
 import type { CertificateOwner } from '../store/certificates.ts';
 import type { CloudDatabase } from '../store/cloud-database.ts';
 import type { Stores } from '../store/stores.ts';
-import type { UnitEvents } from './events.ts';
 
 const Csr = z.string().min(1, 'expected a certificate request');
 const Node = z.record(z.string(), z.unknown());

@@ -11,10 +11,10 @@ import {
   peekTxn,
   type UnitMessage,
 } from '../../protocol/index.ts';
+import type { UnitEvents } from '../model/unit-events.ts';
 import type { CloudDatabase } from '../store/cloud-database.ts';
 import type { NewMessage } from '../store/messages.ts';
 import type { Stores } from '../store/stores.ts';
-import type { UnitEvents } from './events.ts';
 
 export interface SessionTimes {
   readonly ackTimeoutMs: number;

@@ -1,5 +1,5 @@
 /** What has happened to a unit, in words for its history. Pure. */
-import type { UnitEvent } from '../units/events.ts';
+import type { UnitEvent } from '../model/unit-events.ts';
 
 type Data = UnitEvent['data'];
 

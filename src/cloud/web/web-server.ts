@@ -1,9 +1,10 @@
 /** The pages of a cloud, on the port of the REST interface. */
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { ServerResponse } from 'node:http';
 import { AosError, asAosError, isAosError } from '../../core/index.ts';
 import { statusOf } from '../http/problem.ts';
 import { actorOf } from '../rest/authenticate.ts';
 import type { RestParts } from '../rest/parts.ts';
+import type { Pages } from '../rest/rest-server.ts';
 import { loadAssets } from './assets.ts';
 import { type Html, html } from './html.ts';
 import { bareLayout, layout, type Page } from './layout.ts';
@@ -17,8 +18,12 @@ const CONTENT_TYPES: Readonly<Record<string, string>> = {
   svg: 'image/svg+xml',
 };
 
-/** Answers everything that is not below `/api/`. */
-export function webListener(parts: RestParts): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
+/** What people see of a cloud with a browser. */
+export function webPages(parts: RestParts): Pages {
+  return { show: pageListener(parts), sendFault };
+}
+
+function pageListener(parts: RestParts): Pages['show'] {
   const assets = loadAssets();
   const { database, now, hostName, logger } = parts;
   const loginParts = { database, now, hostName };
@@ -66,7 +71,7 @@ export function webListener(parts: RestParts): (request: IncomingMessage, respon
 }
 
 /** What somebody sees who cannot even be recognised now. */
-export function sendFault(response: ServerResponse, status: number, message: string): void {
+function sendFault(response: ServerResponse, status: number, message: string): void {
   if (response.headersSent) {
     response.destroy();
     return;
