@@ -160,7 +160,7 @@ export class Allocator {
 }
 
 /** As the CM of 9.1 says it, with the code of any failure, and as ours does. */
-function isUnknownNetwork(error: unknown): boolean {
+export function isUnknownNetwork(error: unknown): boolean {
   return (
     isAosError(error, 'notFound') ||
     (error instanceof AosError && /network not found|host not found/.test(error.message))

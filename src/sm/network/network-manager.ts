@@ -19,7 +19,7 @@ import type { Nft } from '../../platform/nft/index.ts';
 import type { CmServices, FirewallUpdate } from '../client/index.ts';
 import type { InstanceNetwork, NetworkRequest, Networks } from '../launcher/index.ts';
 import type { NodeResources } from '../resources/index.ts';
-import { Allocator } from './allocator.ts';
+import { Allocator, isUnknownNetwork } from './allocator.ts';
 import { Firewall } from './firewall.ts';
 import { fillChain } from './firewall-script.ts';
 import { HostNames, type NameService } from './host-names.ts';
@@ -204,7 +204,10 @@ export class NetworkManager implements Networks {
     this.#traffic.forget(gone.map(({ ident }) => instanceId(ident)));
     const used = new Set(rows.instances().map(({ networkId }) => networkId));
     for (const { networkId } of rows.networks().filter((network) => !used.has(network.networkId))) {
-      await cm.releaseNode(networkId, signal);
+      await cm.releaseNode(networkId, signal).catch((error) => {
+        // A CM that lost its database has nothing to be given back.
+        if (!isUnknownNetwork(error)) throw error;
+      });
       rows.forget([networkId], []);
     }
   }

@@ -1,0 +1,53 @@
+import { DatabaseSync } from 'node:sqlite';
+import { beforeEach, expect, test } from 'vitest';
+import { AosError, type InstanceIdent, silentLogger, systemClock } from '../../core/index.ts';
+import { NetworkManager, type NetworkManagerOptions } from './network-manager.ts';
+import { NETWORK_TABLES, NetworkRows } from './network-rows.ts';
+import { TrafficRows } from './traffic-rows.ts';
+
+const { signal } = new AbortController();
+const ident: InstanceIdent = { itemId: 'a', subjectId: 's', instance: 0, type: 'service', preinstalled: false };
+const SUBNET = '172.17.0.0/16';
+
+let rows: NetworkRows;
+/** Of an instance whose network is down already: nothing of it is on the host. */
+let manager: NetworkManager;
+let releaseNode: () => Promise<void>;
+
+beforeEach(() => {
+  const database = new DatabaseSync(':memory:');
+  database.exec(NETWORK_TABLES);
+  rows = new NetworkRows(database);
+  const network = { networkId: 'red', ip: '172.17.0.1', subnet: SUBNET, vlanId: 7, vlanName: 'vlan-1', bridge: 'br-1' };
+  const parameters = { subnet: SUBNET, ip: '172.17.0.2', dnsServers: [], firewallRules: [] };
+  const wishes = { hostname: '', exposedPorts: [], allowedConnections: [] };
+  rows.put([network], [{ ident, networkId: 'red', wishes, parameters, state: 'down' }]);
+  manager = new NetworkManager({
+    rows,
+    trafficRows: new TrafficRows(database),
+    cm: { releaseInstance: async () => undefined, releaseNode: () => releaseNode() },
+    clock: systemClock,
+    logger: silentLogger,
+  } as unknown as NetworkManagerOptions);
+});
+
+test('[SM-34] a network that the CM does not know any more is no reason to remember it for ever', async () => {
+  releaseNode = async () => {
+    // In the words of twins and of ours, after it lost its database.
+    throw new AosError('runtime', 'CM: network not found');
+  };
+  await manager.release([ident], signal);
+  expect([rows.networks(), rows.instances()]).toEqual([[], []]);
+});
+
+test('[SM-34] a CM that is away is asked again', async () => {
+  let isAway = true;
+  releaseNode = async () => {
+    if (isAway) throw new AosError('failed', 'no connection to the CM');
+  };
+  await expect(manager.release([ident], signal)).rejects.toThrow('no connection to the CM');
+  expect(rows.networks()).toHaveLength(1);
+  isAway = false;
+  await manager.release([ident], signal);
+  expect(rows.networks()).toEqual([]);
+});
