@@ -4,8 +4,8 @@ import { machine } from 'node:os';
 import { AosError, asAosError, type Logger } from '../../core/index.ts';
 import type { NodeInfoConfig } from '../config/iam-config.ts';
 import { MAX_ID_LENGTH } from '../limits.ts';
+import type { CpuInfo, NodeInfo, PartitionInfo } from '../node-info.ts';
 import { parseCpuInfo } from './cpu-info.ts';
-import type { CpuInfo, NodeInfo, PartitionInfo } from './node-info.ts';
 
 /** Everything but the state, which changes. A node without id or memory size does not start. */
 export async function collectNodeInfo(

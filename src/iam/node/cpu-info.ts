@@ -1,5 +1,5 @@
 /** Processors as `/proc/cpuinfo` tells them (spec/iam.md 5, spec/decisions.md IA-03). Pure. */
-import type { CpuInfo } from './node-info.ts';
+import type { CpuInfo } from '../node-info.ts';
 
 export interface CpuDefaults {
   /** Configured, or the machine name of the running kernel. */

@@ -7,9 +7,9 @@ import { AosError, asAosError, type Logger, type NodeState } from '../../core/in
 import type { CertificateHandler } from '../certificates/certificate-handler.ts';
 import type { IamConfig } from '../config/iam-config.ts';
 import { DISK_ENCRYPTION_TIMEOUT_MS, HOOK_TIMEOUT_MS } from '../limits.ts';
+import type { NodeInfo } from '../node-info.ts';
 import { runHook } from '../provisioning/run-hook.ts';
 import type { CertificateRecord } from '../store/iam-store.ts';
-import type { NodeInfo } from './node-info.ts';
 import type { ProvisioningMark } from './provisioning-mark.ts';
 import { readStateFile, writeStateFile } from './state-file.ts';
 import { type NodeAction, nextState } from './transitions.ts';

@@ -3,7 +3,7 @@ import { readFile, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { AosError, asAosError, type ErrorInfo, faultPoint, type NodeState, toIamErrorInfo } from '../../core/index.ts';
 import { syncDirectory, writeFileAtomic } from '../../storage/index.ts';
-import { isNodeState } from './node-info.ts';
+import { isNodeState } from '../node-info.ts';
 
 export interface StateReading {
   readonly state: NodeState;

@@ -5,7 +5,7 @@ import { Channel, type ClientTls, iamErrorMessage } from '../../api/index.ts';
 import { AosError, asAosError, type Clock, type Logger, Mailbox } from '../../core/index.ts';
 import { NODE_CONNECT_TIMEOUT_MS } from '../limits.ts';
 import type { LocalNode } from '../node/local-node.ts';
-import { nodeInfoMessage } from '../node/node-info.ts';
+import { nodeInfoMessage } from '../node-info.ts';
 
 export interface NodeLinkState {
   readonly state: 'connecting' | 'connected' | 'waiting';

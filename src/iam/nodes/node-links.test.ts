@@ -3,7 +3,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { iam } from '../../api/contracts.ts';
 import { type Clock, Mailbox, silentLogger } from '../../core/index.ts';
 import { MAX_NODE_STREAMS } from '../limits.ts';
-import { readNodeInfo } from '../node/node-info.ts';
+import { readNodeInfo } from '../node-info.ts';
 import { NodeLinks, refuseNode } from './node-links.ts';
 import { NodeRegistry } from './node-registry.ts';
 

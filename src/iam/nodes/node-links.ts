@@ -10,7 +10,7 @@ import {
   RELAY_PAUSE_MS,
   RELAY_TRIES,
 } from '../limits.ts';
-import { type NodeInfo, readNodeInfo } from '../node/node-info.ts';
+import { type NodeInfo, readNodeInfo } from '../node-info.ts';
 import type { NodeRegistry, RegistryEntry } from './node-registry.ts';
 import {
   type AnswerKind,

@@ -1,6 +1,6 @@
 import { beforeEach, expect, test } from 'vitest';
 import { type Clock, silentLogger } from '../../core/index.ts';
-import type { NodeInfo } from '../node/node-info.ts';
+import type { NodeInfo } from '../node-info.ts';
 import { NodeRegistry, type NodeStore } from './node-registry.ts';
 
 let nowMs: number;

@@ -2,7 +2,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { AosError, type Clock, type Logger, type NodeState } from '../../core/index.ts';
 import { MAX_ID_LENGTH, MAX_NODES, MAX_UNPROVISIONED_NODES, UNPROVISIONED_LIFE_MS } from '../limits.ts';
-import type { NodeInfo } from '../node/node-info.ts';
+import type { NodeInfo } from '../node-info.ts';
 
 /** Where nodes survive a restart. */
 export interface NodeStore {

@@ -3,7 +3,7 @@ import type { ConnectRouter, HandlerContext } from '@connectrpc/connect';
 import { iam, iamVersion } from '../../api/contracts.ts';
 import { AosError } from '../../core/index.ts';
 import { MAX_SERIAL_BYTES } from '../limits.ts';
-import { nodeInfoMessage } from '../node/node-info.ts';
+import { nodeInfoMessage } from '../node-info.ts';
 import type { ServerKind } from '../nodes/node-links.ts';
 import type { PermissionHandler } from '../permissions/permission-handler.ts';
 import type { CertificateRecord } from '../store/iam-store.ts';

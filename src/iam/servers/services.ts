@@ -2,7 +2,7 @@
 import type { CertificateHandler } from '../certificates/certificate-handler.ts';
 import type { Identifier } from '../identity/identifier.ts';
 import type { LocalNode } from '../node/local-node.ts';
-import type { NodeInfo } from '../node/node-info.ts';
+import type { NodeInfo } from '../node-info.ts';
 import type { NodeLinks } from '../nodes/node-links.ts';
 import type { NodeRegistry } from '../nodes/node-registry.ts';
 import type { PermissionHandler } from '../permissions/permission-handler.ts';

@@ -1,7 +1,7 @@
 /** What the control socket of IAM tells. */
 import type { CertificateHandler } from '../certificates/certificate-handler.ts';
 import { currentRecord } from '../certificates/token-scan.ts';
-import type { NodeInfo } from '../node/node-info.ts';
+import type { NodeInfo } from '../node-info.ts';
 import type { NodeLinkState } from '../nodes/main-link.ts';
 import type { ServiceParts } from './services.ts';
 

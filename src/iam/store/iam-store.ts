@@ -5,7 +5,7 @@
 import type { DatabaseSync } from 'node:sqlite';
 import type { Logger } from '../../core/index.ts';
 import { type Migration, openDatabase, transaction } from '../../storage/index.ts';
-import { formatStoredNode, type NodeInfo, parseStoredNode } from '../node/node-info.ts';
+import { formatStoredNode, type NodeInfo, parseStoredNode } from '../node-info.ts';
 
 /** One certificate of a type. */
 export interface CertificateRecord {

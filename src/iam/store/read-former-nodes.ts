@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import type { Logger } from '../../core/index.ts';
-import { type NodeInfo, parseStoredNode } from '../node/node-info.ts';
+import { type NodeInfo, parseStoredNode } from '../node-info.ts';
 
 /** Empty when there is no such database or it cannot be read: that is a warning, never an error. */
 export function readFormerNodes(path: string, logger: Logger): NodeInfo[] {

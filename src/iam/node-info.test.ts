@@ -1,6 +1,6 @@
 import { create } from '@bufbuild/protobuf';
 import { expect, test } from 'vitest';
-import { iam } from '../../api/contracts.ts';
+import { iam } from '../api/contracts.ts';
 import { formatStoredNode, type NodeInfo, nodeInfoMessage, parseStoredNode, readNodeInfo } from './node-info.ts';
 
 const full: NodeInfo = {

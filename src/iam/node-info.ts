@@ -1,9 +1,9 @@
 /** Description of a node: as plain data, on the wire, and as the database keeps it (spec/iam.md 5, 19). */
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import * as z from 'zod';
-import type { iam } from '../../api/contracts.ts';
-import { iamErrorMessage, readErrorMessage } from '../../api/index.ts';
-import { AosError, type ErrorInfo, type NodeState, readDocument, toIamErrorInfo } from '../../core/index.ts';
+import type { iam } from '../api/contracts.ts';
+import { iamErrorMessage, readErrorMessage } from '../api/index.ts';
+import { AosError, type ErrorInfo, type NodeState, readDocument, toIamErrorInfo } from '../core/index.ts';
 import {
   MAX_ATTRIBUTE_LENGTH,
   MAX_ATTRIBUTES,
@@ -13,7 +13,7 @@ import {
   MAX_OS_FEATURES,
   MAX_PARTITION_TYPES,
   MAX_PARTITIONS,
-} from '../limits.ts';
+} from './limits.ts';
 
 export interface CpuInfo {
   readonly modelName: string;
