@@ -45,6 +45,29 @@ test('the product imports nothing from its harnesses, and every file stands in a
   expect(reasons('test/e2e/first-unit.test.ts', '../../src/cm/launcher/place.ts')).toEqual([]);
 });
 
+test('folders of a program that import each other in a circle are refused, whatever lies between them', () => {
+  const found = (files: Readonly<Record<string, readonly string[]>>) =>
+    checkLayers(Object.entries(files).map(([path, imports]) => ({ path, imports }))).map(
+      ({ file, because }) => `${file}: ${because}`,
+    );
+  const oneWay = {
+    'src/cm/main.ts': ['./links/link.ts', './store/items.ts', './words.ts'],
+    'src/cm/links/link.ts': ['../store/items.ts', '../words.ts', './session.ts'],
+    'src/cm/store/items.ts': ['../words.ts'],
+    'src/cm/store/items.test.ts': ['../links/link.ts'],
+    'src/sm/store/links.ts': ['../links/store.ts'],
+  };
+  expect(found(oneWay)).toEqual([]);
+  expect(found({ ...oneWay, 'src/cm/store/items.ts': ['../links/link.ts'] })).toEqual([
+    'src/cm/links/link.ts: cm/links → cm/store → cm/links is a circle; folders know each other one way',
+    'src/cm/store/items.ts: cm/store → cm/links → cm/store is a circle; folders know each other one way',
+  ]);
+  const between = { 'src/cm/store/items.ts': ['../pages/page.ts'], 'src/cm/pages/page.ts': ['../links/link.ts'] };
+  expect(found({ ...oneWay, ...between })[0]).toBe(
+    'src/cm/links/link.ts: cm/links → cm/store → cm/pages → cm/links is a circle; folders know each other one way',
+  );
+});
+
 test('static, type, side-effect, re-exporting and dynamic imports are all seen', () => {
   const source = [
     "import { a,\n  b } from './one.ts';",

@@ -1,6 +1,6 @@
 /**
  * The rules of the house about imports: rooms form levels, imports go down, and into another room only through its
- * door. Pure; `check-layers.ts` reads the files.
+ * door; folders of a program import each other in no circle. Pure; `check-layers.ts` reads the files.
  */
 import { posix } from 'node:path';
 
@@ -30,6 +30,10 @@ const OPEN_FILES = /^src\/api\/(?:contracts\.ts|gen\/)/;
 /** Harnesses look into every room on purpose. */
 const EXEMPT = /^(?:test|devenv|scripts|bench)\//;
 
+const TEST_FILE = /(?:\.test|\.suite|-for-tests)\.ts$/;
+/** Tests and what only they use, which is in no program. */
+const TEST_PART = /(?:\.test|\.suite|-for-tests)\.ts$|\/for-tests\//;
+
 interface Place {
   readonly level: number;
   /** The room, or for `platform` the adapter, which is a room of its own: `platform/nft`. */
@@ -56,7 +60,7 @@ function refuse(from: string, to: string): string | undefined {
     return to.startsWith('src/') ? `${to} is in no room of the house` : 'a room imports nothing from outside of src';
   }
   if (here.room === there.room) return undefined;
-  const isTest = /(?:\.test|\.suite|-for-tests)\.ts$/.test(from);
+  const isTest = TEST_FILE.test(from);
   // Helpers of tests are in no program; a test takes them from wherever they are.
   if (isTest && to.endsWith('-for-tests.ts')) return undefined;
   if (there.level < here.level) return `${here.room} is below ${there.room}; imports go down`;
@@ -73,16 +77,79 @@ function refuse(from: string, to: string): string | undefined {
 
 /** Every import that breaks a rule. */
 export function checkLayers(files: readonly SourceFile[]): Violation[] {
-  return files
+  const imports = files
     .filter((file) => !EXEMPT.test(file.path))
     .flatMap((file) =>
       file.imports
         .filter((specifier) => specifier.startsWith('.'))
-        .flatMap((specifier) => {
-          const because = refuse(file.path, posix.join(posix.dirname(file.path), specifier));
-          return because === undefined ? [] : [{ file: file.path, import: specifier, because }];
-        }),
+        .map((specifier) => ({
+          file: file.path,
+          import: specifier,
+          to: posix.join(posix.dirname(file.path), specifier),
+        })),
     );
+  const refused = imports.flatMap((found) => {
+    const because = refuse(found.file, found.to);
+    return because === undefined ? [] : [{ file: found.file, import: found.import, because }];
+  });
+  return [...refused, ...circles(imports)];
+}
+
+interface Import {
+  readonly file: string;
+  readonly import: string;
+  readonly to: string;
+}
+
+/** A folder of a program, as `cm/images`. Files beside the folders put them together, or are words of them all. */
+function folderOf(path: string): string | undefined {
+  const [top, program, folder, ...rest] = path.split('/');
+  return top === 'src' && LEVELS[0]!.includes(program ?? '') && rest.length > 0 ? `${program}/${folder}` : undefined;
+}
+
+/** The first import of each folder into another that leads back: folders of a program know each other one way. */
+function circles(imports: readonly Import[]): Violation[] {
+  const arrows = new Map<string, Map<string, Import>>();
+  for (const found of imports) {
+    const [from, to] = [folderOf(found.file), folderOf(found.to)];
+    if (from === undefined || to === undefined || from === to || TEST_PART.test(found.file)) continue;
+    const known = arrows.get(from) ?? new Map<string, Import>();
+    arrows.set(from, known);
+    if (!known.has(to)) known.set(to, found);
+  }
+  return [...arrows].flatMap(([from, known]) =>
+    [...known].flatMap(([to, { file, import: specifier }]) => {
+      const way = wayBetween(arrows, to, from);
+      if (!way) return [];
+      return [
+        {
+          file,
+          import: specifier,
+          because: `${[from, ...way].join(' → ')} is a circle; folders know each other one way`,
+        },
+      ];
+    }),
+  );
+}
+
+/** The shortest way along the arrows, both ends in it; undefined where there is none. */
+function wayBetween(
+  arrows: ReadonlyMap<string, ReadonlyMap<string, Import>>,
+  start: string,
+  end: string,
+): string[] | undefined {
+  const ways = [[start]];
+  const seen = new Set([start]);
+  for (const way of ways) {
+    const here = way.at(-1)!;
+    if (here === end) return way;
+    for (const next of arrows.get(here)?.keys() ?? []) {
+      if (seen.has(next)) continue;
+      seen.add(next);
+      ways.push([...way, next]);
+    }
+  }
+  return undefined;
 }
 
 const IMPORT =
