@@ -37,6 +37,8 @@ export const NETWORKS_SET = 'node_networks';
 /** Address to chain: which instance a packet leaves, or reaches. */
 export const LEAVING_MAP = 'leaving';
 export const REACHING_MAP = 'reaching';
+/** There when the table was made by us, and not by the base firewall of the node, which is to outlive us. */
+const MADE_BY_US = 'made_by_the_service_manager';
 /** Also what only crosses a bridge is asked for here, on hosts that say so (`bridge-nf-call-ip6tables`). */
 const IPV6_CHAIN = 'inside_ipv6';
 
@@ -49,6 +51,9 @@ const BASE_CHAINS: Readonly<Record<'forward' | 'postrouting', readonly string[]>
   ],
   postrouting: ['add chain inet aos postrouting { type nat hook postrouting priority 100; policy accept; }'],
 };
+
+/** Rules of `forward` that lead to nobody. */
+const BASE_RULES = BASE_CHAINS.forward.filter((line) => line.startsWith('add rule')).length;
 
 const IP = /^(?:\d{1,3}\.){3}\d{1,3}$/;
 const SUBNET = /^(?:\d{1,3}\.){3}\d{1,3}\/\d{1,2}$/;
@@ -156,6 +161,22 @@ export function planFirewall(state: FirewallState, wanted: WantedFirewall, chang
   ];
 }
 
+/**
+ * Whether the table holds nothing but what we put into it, when no instance is up. The table of the node's base firewall
+ * stays when we end, and so does a rule that somebody added for packets of his own (spec/sm.md 7.7.1).
+ */
+export function isOursAlone({ chains, ruleCounts, sets, lookups, masquerades }: FirewallState): boolean {
+  const ours = ['forward', 'postrouting', IPV6_CHAIN];
+  const count = (chain: string) => ruleCounts.get(chain) ?? 0;
+  const ownForward = BASE_RULES + lookups.length + (chains.has(IPV6_CHAIN) ? 1 : 0);
+  return (
+    sets.has(MADE_BY_US) &&
+    [...chains].every((chain) => ours.includes(chain)) &&
+    count('forward') <= ownForward &&
+    count('postrouting') <= masquerades.length
+  );
+}
+
 /** What is missing of the table itself. An existing one, of the node or of another SM, is taken as it is. */
 function base({ chains, sets, lookups, established }: FirewallState): string[] {
   const map = (name: string, what: string) =>
@@ -170,6 +191,9 @@ function base({ chains, sets, lookups, established }: FirewallState): string[] {
     ...(chains.size === 0 ? ['add table inet aos'] : []),
     ...(chains.has('forward') ? [] : BASE_CHAINS.forward),
     ...(chains.has('postrouting') ? [] : BASE_CHAINS.postrouting),
+    ...(chains.size === 0
+      ? [`add set inet aos ${MADE_BY_US} { type ipv4_addr; ${comment('so that the table goes with its instances')}; }`]
+      : []),
     ...(sets.has(NETWORKS_SET)
       ? []
       : [

@@ -1,6 +1,6 @@
 /** The firewall and the counters of this node: one transaction makes both what the instances need. */
 import type { Nft } from '../../platform/nft/index.ts';
-import { type InstanceFirewall, type Masquerade, planFirewall } from './firewall-script.ts';
+import { type InstanceFirewall, isOursAlone, type Masquerade, planFirewall } from './firewall-script.ts';
 import { NO_FIREWALL, readFirewall } from './firewall-state.ts';
 import type { Traffic, TrafficLimits } from './traffic.ts';
 import { readTraffic, TRAFFIC_TABLE } from './traffic-script.ts';
@@ -52,12 +52,17 @@ export class Firewall {
     return done;
   }
 
-  /** Counts a last time and removes both tables, when nothing is up that needs them (spec/sm.md 7.8). */
+  /**
+   * Counts a last time and removes both tables, when nothing is up that needs them (spec/sm.md 7.8); that of the firewall
+   * only when it was made by us and nobody else has put anything into it.
+   */
   async withdraw(signal: AbortSignal): Promise<void> {
     const { nft, wanted } = this.#options;
     await this.change([], signal);
     if (wanted().instances.length > 0) return;
-    const tables = [`inet ${FIREWALL_TABLE}`, `inet ${TRAFFIC_TABLE}`];
+    const left = await nft.list(FIREWALL_TABLE, signal);
+    const isOurs = left !== undefined && isOursAlone(readFirewall(left));
+    const tables = [...(isOurs ? [`inet ${FIREWALL_TABLE}`] : []), `inet ${TRAFFIC_TABLE}`];
     // Adding first makes it no error that one is not there.
     await nft.apply(
       tables.flatMap((table) => [`add table ${table}`, `delete table ${table}`]),
