@@ -24,7 +24,7 @@ function run(...args: readonly string[]) {
   return spawnSync(process.execPath, [aosctl, ...args], { encoding: 'utf8', env: { PATH: directory } });
 }
 
-test.each(['cm', 'sm', 'iam'])('[P-10] %s.cfg of the package is judged without its daemon', (name) => {
+test.each(['cm', 'sm', 'iam', 'resources'])('[P-10] %s.cfg of the package is judged without its daemon', (name) => {
   const { status, stdout } = run('config', 'check', join(ROOT, 'packaging', 'etc', 'aos', `${name}.cfg`));
   expect(stdout).toMatch(/\.cfg: ok/);
   expect(status).toBe(0);
@@ -32,6 +32,8 @@ test.each(['cm', 'sm', 'iam'])('[P-10] %s.cfg of the package is judged without i
 
 test.each([
   ['cm.cfg', '{\n  "caCert": 5\n}', /cm\.cfg:2: caCert/],
+  ['resources.cfg', '[\n  {"name": "camera", "sharedCount": -1}\n]', /resources\.cfg:2: \[0\]\.sharedCount/],
+  ['aos_unit.cfg', '{\n  "version": \n}', /aos_unit\.cfg/],
   ['mp.cfg', '{\n  "mode": "neither"\n}', /mp\.cfg/],
   ['unit_config.json', '{\n  "version": \n}', /unit_config\.json/],
 ])('[P-10] what is wrong in %s is said as its daemon would', (name, text, words) => {
@@ -52,6 +54,7 @@ test('[P-08] the doctor judges the configurations of daemons that do not run by 
   for (const [name, found] of [
     ['sm.cfg', /sm\.cfg:1: caCert/],
     ['mp.cfg', /mp\.cfg:1: /],
+    ['resources.cfg', /resources\.cfg:2: /],
   ] as const) {
     const check = `configuration ${join(directory, name)}`;
     expect(findings).toContainEqual(

@@ -16,6 +16,7 @@ const JUDGES = {
   mp: ['aos-mp', 'config'],
   cloud: ['aos-cloud', 'config'],
   unit: ['aos-cm', 'unit-config'],
+  resources: ['aos-sm', 'resources'],
 } as const;
 
 /** What a file can be. */
@@ -24,7 +25,8 @@ export type Kind = (typeof KINDS)[number];
 
 /** By names that people and other implementations use; the first that fits. */
 const NAMES: readonly (readonly [RegExp, Kind])[] = [
-  [/unit[-_.]?config/i, 'unit'],
+  [/unit[-_.]?config|(^|[^a-z])unit\.cfg$/i, 'unit'],
+  [/(^|[^a-z])resources([^a-z]|$)/i, 'resources'],
   [/(^|[^a-z])(cm|communication_?manager)([^a-z]|$)/i, 'cm'],
   [/(^|[^a-z])(sm|service_?manager)([^a-z]|$)/i, 'sm'],
   [/(^|[^a-z])(iam|iamanager)([^a-z]|$)/i, 'iam'],

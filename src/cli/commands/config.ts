@@ -15,7 +15,10 @@ export function configCommand(program: Command, run: Run): void {
       'judges files before a daemon or the cloud reads them: what is wrong, in which line, what was expected',
     )
     .addOption(new Option('--kind <kind>', 'what the files are; default: by their names').choices(KINDS))
-    .addHelpText('after', '\nA "unit" is a unit configuration, an "item" the item configuration of a service.')
+    .addHelpText(
+      'after',
+      '\nA "unit" is a unit configuration, an "item" the item configuration of a service, "resources" what a node may give to them.',
+    )
     .action((files: string[], options: { readonly kind?: Kind }) =>
       run(async (context) => {
         const { output } = context;

@@ -176,7 +176,7 @@ async function readConfigs(directory: string, context: Context): Promise<ConfigD
   let names: string[];
   try {
     names = (await readdir(directory)).filter((name) =>
-      /(cm|sm|iam|mp|communication|service|manager|proxy)\w*\.cfg$/.test(name),
+      /(cm|sm|iam|mp|communication|service|manager|proxy)\w*\.cfg$|^resources\.cfg$/.test(name),
     );
   } catch (error) {
     return [{ path: directory, isDirectory: true, problem: problemOf(directory, error) }];

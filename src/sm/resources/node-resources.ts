@@ -30,7 +30,7 @@ export const NodeResource = z.object({
 });
 export type NodeResource = z.output<typeof NodeResource>;
 
-const ResourcesFile = z
+export const ResourcesFile = z
   .array(NodeResource)
   .refine(
     (resources) => new Set(resources.map(({ name }) => name)).size === resources.length,
