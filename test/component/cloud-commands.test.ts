@@ -1,26 +1,19 @@
 /** Commands of aosctl about deployments and members, against a real cloud and a scripted unit. */
-import { execFile } from 'node:child_process';
-import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { TestCloud } from '../../src/cloud/cloud-for-tests.ts';
 import { ScriptedUnit } from '../../src/cloud/scripted-unit-for-tests.ts';
+import { AOSCTL, runProgram, writeProfile } from './run-program.ts';
 
-const MAIN = join(import.meta.dirname, '..', '..', 'src', 'cli', 'main.ts');
 const STORY_MS = 60_000;
 
 let cloud: TestCloud;
 let unit: ScriptedUnit;
+let profile: string;
 
 beforeAll(async () => {
   cloud = await TestCloud.start();
-  const pki = join(cloud.directory, 'work', 'pki');
   unit = await ScriptedUnit.register(cloud);
-  const profile = {
-    ...{ cloud: cloud.endpoints.restUrl, ca: join(pki, 'root.pem'), unit: unit.systemId },
-    ...{ cert: join(pki, 'operator.pem'), key: join(pki, 'operator-key.pem') },
-  };
-  await writeFile(join(cloud.directory, 'profile.json'), JSON.stringify(profile));
+  profile = await writeProfile(cloud.directory, cloud.endpoints.restUrl, unit.systemId);
   await unit.comeOnline();
 }, STORY_MS);
 
@@ -29,14 +22,7 @@ afterAll(async () => {
   await cloud.close();
 });
 
-function ctl(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
-  const all = [MAIN, '--profile', join(cloud.directory, 'profile.json'), ...args];
-  return new Promise((resolve) => {
-    execFile(process.execPath, all, (error, stdout, stderr) =>
-      resolve({ code: error ? Number(error.code ?? 1) : 0, stdout, stderr }),
-    );
-  });
-}
+const ctl = (...args: string[]) => runProgram(AOSCTL, ['--profile', profile, ...args]);
 
 /** The unit reports so many active instances of a version, and no other. */
 function report(version: string, count: number): string {

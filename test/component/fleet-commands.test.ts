@@ -1,6 +1,5 @@
 /** Commands of aosctl about many units, against a real cloud and scripted units. */
-import { execFile } from 'node:child_process';
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -8,22 +7,18 @@ import { fetchHttps } from '../../src/cloud/cloud-access-for-tests.ts';
 import { TestCloud } from '../../src/cloud/cloud-for-tests.ts';
 import { ScriptedUnit } from '../../src/cloud/scripted-unit-for-tests.ts';
 import { node } from '../e2e/fleet-for-web.ts';
+import { AOSCTL, runProgram, writeProfile } from './run-program.ts';
 
-const MAIN = join(import.meta.dirname, '..', '..', 'src', 'cli', 'main.ts');
 const STORY_MS = 90_000;
 
 let cloud: TestCloud;
 let unit: ScriptedUnit;
+let profile: string;
 
 beforeAll(async () => {
   cloud = await TestCloud.start();
-  const pki = join(cloud.directory, 'work', 'pki');
   unit = await ScriptedUnit.register(cloud);
-  const profile = {
-    ...{ cloud: cloud.endpoints.restUrl, ca: join(pki, 'root.pem') },
-    ...{ cert: join(pki, 'operator.pem'), key: join(pki, 'operator-key.pem') },
-  };
-  await writeFile(join(cloud.directory, 'profile.json'), JSON.stringify(profile));
+  profile = await writeProfile(cloud.directory, cloud.endpoints.restUrl);
   await unit.comeOnline({ nodes: [node('main', true), node('aux', false)] });
 }, STORY_MS);
 
@@ -32,14 +27,7 @@ afterAll(async () => {
   await cloud.close();
 });
 
-function ctl(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
-  const all = [MAIN, '--profile', join(cloud.directory, 'profile.json'), '--unit', unit.systemId, ...args];
-  return new Promise((resolve) => {
-    execFile(process.execPath, all, (error, stdout, stderr) =>
-      resolve({ code: error ? Number(error.code ?? 1) : 0, stdout, stderr }),
-    );
-  });
-}
+const ctl = (...args: string[]) => runProgram(AOSCTL, ['--profile', profile, '--unit', unit.systemId, ...args]);
 
 async function json<T = unknown>(...args: string[]): Promise<T> {
   const { code, stdout, stderr } = await ctl('--json', ...args);

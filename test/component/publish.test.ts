@@ -1,5 +1,5 @@
 /** aosctl publish against a real cloud, with images of real builders. */
-import { execFile, execFileSync } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,22 +8,18 @@ import { TestCloud } from '../../src/cloud/cloud-for-tests.ts';
 import { ScriptedUnit } from '../../src/cloud/scripted-unit-for-tests.ts';
 import { digestOf } from '../../src/core/index.ts';
 import { busyboxLayer, writeImage } from '../e2e/image.ts';
+import { AOSCTL, runProgram, writeProfile } from './run-program.ts';
 
-const MAIN = join(import.meta.dirname, '..', '..', 'src', 'cli', 'main.ts');
 const STORY_MS = 60_000;
 
 let cloud: TestCloud;
 let directory: string;
+let profile: string;
 
 beforeAll(async () => {
   cloud = await TestCloud.start();
   directory = await mkdtemp(join(tmpdir(), 'aos-publish-'));
-  const pki = join(cloud.directory, 'work', 'pki');
-  const profile = {
-    ...{ cloud: cloud.endpoints.restUrl, ca: join(pki, 'root.pem') },
-    ...{ cert: join(pki, 'operator.pem'), key: join(pki, 'operator-key.pem') },
-  };
-  await writeFile(join(directory, 'profile.json'), JSON.stringify(profile));
+  profile = await writeProfile(cloud.directory, cloud.endpoints.restUrl);
 });
 
 afterAll(async () => {
@@ -31,14 +27,7 @@ afterAll(async () => {
   await rm(directory, { recursive: true, force: true });
 });
 
-function ctl(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
-  const all = [MAIN, '--profile', join(directory, 'profile.json'), '--json', ...args];
-  return new Promise((resolve) => {
-    execFile(process.execPath, all, (error, stdout, stderr) =>
-      resolve({ code: error ? Number(error.code ?? 1) : 0, stdout, stderr }),
-    );
-  });
-}
+const ctl = (...args: string[]) => runProgram(AOSCTL, ['--profile', profile, '--json', ...args]);
 
 interface Published {
   readonly indexDigest: string;

@@ -1,5 +1,5 @@
 /** The life of an aos-cloud as its operator knows it: the program, its commands, a crash, a backup, another machine. */
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { CloudAccess } from '../../src/cloud/cloud-access-for-tests.ts';
 import { ScriptedUnit } from '../../src/cloud/scripted-unit-for-tests.ts';
+import { runProgram, writeProfile } from '../component/run-program.ts';
 import { item, node, running } from './fleet-for-web.ts';
 
 const DIST = join(import.meta.dirname, '..', '..', 'dist');
@@ -41,12 +42,7 @@ async function start(home: string): Promise<Program> {
   expect(isReady).toBe(true);
   const endpoints = JSON.parse(await readFile(join(home, 'work', 'endpoints.json'), 'utf8'));
   const access = new CloudAccess(home, endpoints);
-  const pki = join(home, 'work', 'pki');
-  const profile = {
-    ...{ cloud: endpoints.restUrl, ca: join(pki, 'root.pem') },
-    ...{ cert: join(pki, 'operator.pem'), key: join(pki, 'operator-key.pem') },
-  };
-  await writeFile(join(home, 'profile.json'), JSON.stringify(profile));
+  await writeProfile(home, endpoints.restUrl);
   return { directory: home, child, access };
 }
 
@@ -58,13 +54,7 @@ async function end({ child, access }: Program, signal: NodeJS.Signals): Promise<
   await gone;
 }
 
-function run(program: string, ...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
-  return new Promise((resolve) => {
-    execFile(process.execPath, [join(DIST, program), ...args], (error, stdout, stderr) =>
-      resolve({ code: error ? Number(error.code ?? 1) : 0, stdout, stderr }),
-    );
-  });
-}
+const run = (program: string, ...args: string[]) => runProgram(join(DIST, program), args);
 
 async function ctl(...args: string[]): Promise<string> {
   const { code, stdout, stderr } = await run('aosctl.mjs', '--profile', join(cloud.directory, 'profile.json'), ...args);

@@ -1,5 +1,5 @@
 /** The one command of the README, as a newcomer runs it: up, look, Ctrl-C; up again; a crash and the clean-up after it. */
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readdirSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
@@ -10,6 +10,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { mountsInside, namespaceOf, processesOf } from '../../devenv/index.ts';
 import { PROJECT_ROOT } from '../../devenv/project.ts';
 import type { UnitReport } from '../../src/daemon/index.ts';
+import { runProgram } from '../component/run-program.ts';
 
 const STORY_MS = 240_000;
 /** Generous: machines that test are busy. */
@@ -22,13 +23,7 @@ const started: ChildProcess[] = [];
 const script = (name: string) => join(PROJECT_ROOT, 'devenv', `${name}.ts`);
 
 /** Runs one of the commands behind `./dev` to its end. */
-function run(name: string, ...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
-  return new Promise((resolve) => {
-    execFile(process.execPath, [script(name), ...args], { env }, (error, stdout, stderr) =>
-      resolve({ code: error ? Number(error.code ?? 1) : 0, stdout, stderr }),
-    );
-  });
-}
+const run = (name: string, ...args: string[]) => runProgram(script(name), args, env);
 
 /** `./dev up` until it says that all runs. Its lines so far are in the answer. */
 async function up(): Promise<{ process: ChildProcess; lines: string[] }> {

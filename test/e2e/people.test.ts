@@ -5,7 +5,7 @@ import { mkdir, mkdtemp, readFile, rename, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type CtlResult, World } from './world.ts';
+import { World } from './world.ts';
 
 const STORY_MS = 120_000;
 const WEB = `web-${randomBytes(3).toString('hex')}`;
@@ -145,7 +145,7 @@ describe('[P-08] aosctl doctor', () => {
 
 test('[P-05] aosctl exec is in the instance that the cloud deployed', async () => {
   expect(await world.must('exec', WEB, '--', 'cat', '/version')).toBe(`${WEB} 1.0.0\n`);
-  const { code, stderr }: CtlResult = await world.ctl('exec', WEB, '--', 'sh', '-c', 'echo sorry >&2; exit 9');
+  const { code, stderr } = await world.ctl('exec', WEB, '--', 'sh', '-c', 'echo sorry >&2; exit 9');
   expect({ code, stderr }).toEqual({ code: 9, stderr: 'sorry\n' });
 });
 

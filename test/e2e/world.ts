@@ -2,7 +2,7 @@
  * A cloud, a unit and an operator for end-to-end tests: real daemons, a real token, real containers, nothing but the
  * loopback interface, everything in one temporary directory.
  */
-import { execFile, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -20,14 +20,9 @@ import { CloudClient } from '../../src/cli/cloud-client.ts';
 import type { CloudUnit } from '../../src/cli/cloud-views.ts';
 import { instancesOf } from '../../src/cli/cloud-views.ts';
 import { askControl, type InstanceReport, type UnitReport } from '../../src/daemon/index.ts';
+import { type Answer, runProgram } from '../component/run-program.ts';
 import { until } from '../component/until.ts';
 import { busyboxLayer, type ImageOptions, noise, writeImage } from './image.ts';
-
-export interface CtlResult {
-  readonly code: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
 
 /** What the SM tells of an instance on its control socket. */
 export interface RunningInstance {
@@ -104,15 +99,8 @@ export class World {
   }
 
   /** Runs aosctl as its own process, with the operator's profile. */
-  ctl(...args: string[]): Promise<CtlResult> {
-    return new Promise((resolve) => {
-      execFile(
-        process.execPath,
-        [bundleOf('aosctl'), '--profile', this.#profile, ...args],
-        { maxBuffer: 64 * 1024 * 1024 },
-        (error, stdout, stderr) => resolve({ code: error ? Number(error.code ?? 1) : 0, stdout, stderr }),
-      );
-    });
+  ctl(...args: string[]): Promise<Answer> {
+    return runProgram(bundleOf('aosctl'), ['--profile', this.#profile, ...args]);
   }
 
   /** Starts aosctl as a process that goes on: what it says can be waited for. */
