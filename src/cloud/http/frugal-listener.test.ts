@@ -81,6 +81,16 @@ describe('a frugal listener', () => {
     await eventually(connections).toBe(0);
   });
 
+  test('whoever serves a connection knows where it comes from, also with many that greet at once', async () => {
+    const known: (string | undefined)[] = [];
+    tls.on('secureConnection', ({ remoteAddress, remotePort }) => known.push(`${remoteAddress} ${remotePort}`));
+    const clients = Array.from({ length: 20 }, () => secure());
+    await Promise.all(clients.map((client) => once(client, 'secureConnect')));
+    await eventually(async () => known.length).toBe(clients.length);
+    expect(known.toSorted()).toEqual(clients.map(({ localPort }) => `127.0.0.1 ${localPort}`).toSorted());
+    for (const client of clients) client.destroy();
+  });
+
   test('a greeting that comes byte by byte is a greeting', async () => {
     const slow = await drip();
     const client = secure(slow.port);
@@ -97,6 +107,7 @@ describe('a frugal listener', () => {
     await open(60_000);
     connect(port(), '127.0.0.1').end();
     const reset: Socket = connect(port(), '127.0.0.1', () => reset.resetAndDestroy());
+    connect(port(), '127.0.0.1').end(Buffer.of(22, 3, 1));
     const stranger = connect(port(), '127.0.0.1');
     stranger.on('error', () => stranger.destroy());
     stranger.write('GET / HTTP/1.1\r\n\r\n');
