@@ -4,7 +4,7 @@ import { type Actor, seesFleet, seesItemsOf } from '../access/roles.ts';
 import { wantedConfig, wantedOn } from '../domain/facts.ts';
 import { thin } from '../domain/thin-samples.ts';
 import { endingCertificates } from '../rest/ending-certificates.ts';
-import { logsOf, readLog } from '../rest/log-view.ts';
+import { logsOf, readLog, textOf } from '../rest/log-view.ts';
 import type { RestParts } from '../rest/parts.ts';
 import { type SubjectView, subjectView } from '../rest/subject-view.ts';
 import { type UnitView, unitView } from '../rest/unit-view.ts';
@@ -68,15 +68,15 @@ export async function pageAt(parts: RestParts, stores: Stores, actor: Actor, url
 }
 
 /** The text of `/units/<unit>/logs/<correlation>/<node>.txt`; undefined for another address. */
-export async function logFile(stores: Stores, actor: Actor, pathname: string): Promise<string | undefined> {
+export async function logFile(stores: Stores, actor: Actor, pathname: string): Promise<Iterable<string> | undefined> {
   const match = /^\/units\/([^/]+)\/logs\/([^/]+)\/([^/]+)\.txt$/.exec(pathname);
   if (!match) return undefined;
   const [, systemId, correlation, nodeId] = match.map((part) => decode(part)) as [string, string, string, string];
   mustBeFor(actor, 'GET /api/units/:unit/logs');
   await mustSeeUnit(stores, actor, systemId);
-  const log = readLog(await stores.logs.parts(systemId, correlation)).find((entry) => entry.nodeId === nodeId);
-  if (!log) throw new AosError('notFound', 'there is no such log');
-  return log.text;
+  const text = textOf(await stores.logs.parts(systemId, correlation), nodeId);
+  if (!text) throw new AosError('notFound', 'there is no such log');
+  return text;
 }
 
 function decode(part: string): string {
@@ -179,7 +179,10 @@ async function unit(
     case 'logs': {
       const logs = await logsOf(stores, systemId);
       const asked = url.searchParams.get('show');
-      return logsPage(model, logs, logs.find(({ correlationId }) => correlationId === asked) ?? logs[0]);
+      const shown = logs.find(({ correlationId }) => correlationId === asked) ?? logs[0];
+      // With all the room that there is: an old one may have none in the list.
+      const nodes = shown && readLog(await stores.logs.parts(systemId, shown.correlationId));
+      return logsPage(model, logs, shown && nodes && { ...shown, nodes });
     }
     case 'manage':
       return managePage({

@@ -1,5 +1,7 @@
 /** Headers of everything that a browser gets. */
 import type { ServerResponse } from 'node:http';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 
 /** Nothing from elsewhere, nothing inline, no frame around it. */
 const POLICY = [
@@ -23,4 +25,15 @@ export function sendPage(response: ServerResponse, status: number, text: string)
 
 export function sendText(response: ServerResponse, text: string, contentType: string, cacheControl: string): void {
   response.writeHead(200, { ...SAFE_HEADERS, 'content-type': contentType, 'cache-control': cacheControl }).end(text);
+}
+
+/** As `sendText`, piece by piece, no faster than it is read. Rejects when the reader goes away. */
+export async function sendTexts(
+  response: ServerResponse,
+  texts: Iterable<string>,
+  contentType: string,
+  cacheControl: string,
+): Promise<void> {
+  response.writeHead(200, { ...SAFE_HEADERS, 'content-type': contentType, 'cache-control': cacheControl });
+  await pipeline(Readable.from(texts), response);
 }

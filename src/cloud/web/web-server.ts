@@ -10,7 +10,7 @@ import { type Html, html } from './html.ts';
 import { bareLayout, layout, type Page } from './layout.ts';
 import { login, logout } from './login.ts';
 import { logFile, pageAt } from './page-models.ts';
-import { sendPage, sendText } from './send-page.ts';
+import { sendPage, sendText, sendTexts } from './send-page.ts';
 
 const CONTENT_TYPES: Readonly<Record<string, string>> = {
   css: 'text/css; charset=utf-8',
@@ -55,11 +55,13 @@ function pageListener(parts: RestParts): Pages['show'] {
       await database.flush();
       const file = await database.read((stores) => logFile(stores, actor, pathname));
       if (file !== undefined) {
-        sendText(response, file, 'text/plain; charset=utf-8', 'no-store');
+        await sendTexts(response, file, 'text/plain; charset=utf-8', 'no-store');
         return;
       }
       page = await database.read((stores) => pageAt(parts, stores, actor, url));
     } catch (error) {
+      // A file that was begun cannot become a page.
+      if (response.headersSent) throw error;
       const { message } = asAosError(error);
       status = statusOf(error);
       if (status >= 500) logger.error({ path: pathname, error: message }, 'a page failed');
