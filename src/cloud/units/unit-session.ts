@@ -92,7 +92,11 @@ export class UnitSession {
     this.#pingTimer = setInterval(() => this.#ping(), times.pingIntervalMs);
     this.#pingTimer.unref();
     socket.on('pong', () => this.#heard());
-    socket.on('ping', () => this.#heard());
+    socket.on('ping', () => {
+      this.#heard();
+      // It is answered by `ws` itself.
+      this.#cutWhoDoesNotRead();
+    });
     socket.on('message', (data) => {
       this.#heard();
       const frame = Buffer.isBuffer(data) ? data : Buffer.concat([data].flat() as Uint8Array[]);
@@ -235,7 +239,7 @@ export class UnitSession {
     try {
       envelope = decodeUnitMessage(frame, { systemId: this.systemId });
     } catch (error) {
-      this.#refuse(frame, asAosError(error));
+      await this.#refuse(frame, asAosError(error));
       return;
     }
     const { data: message, header } = envelope;
@@ -273,16 +277,16 @@ export class UnitSession {
 
   /**
    * What cannot be read is kept for a person to look at. It is acknowledged where its txn can be read: the unit would
-   * repeat it, and the repetition would be as bad (spec/cloud-protocol.md 10).
+   * repeat it, and the repetition would be as bad (spec/cloud-protocol.md 10). The next message waits until it is kept: a
+   * unit that sends nonsense faster than the database takes it must not fill the memory.
    */
-  #refuse(frame: Buffer, error: AosError): void {
-    const { events, now, logger } = this.#options;
+  async #refuse(frame: Buffer, error: AosError): Promise<void> {
+    const { database, events, now, logger } = this.#options;
     const txn = peekTxn(frame);
     logger.warn({ txn, error: error.message }, 'a message of a unit is refused');
-    this.#note({
-      ...{ at: now(), direction: 'received', txn, outcome: 'refused', detail: error.message },
-      data: frame.toString('utf8'),
-    });
+    const head = { at: now(), direction: 'received', txn, outcome: 'refused', detail: error.message } as const;
+    const data = frame.toString('utf8');
+    await database.writeTogether(({ messages }) => messages.add(this.systemId, { ...head, data }));
     events.publish(this.systemId, 'refused', { detail: error.message });
     if (txn !== undefined) this.#acknowledge(txn);
   }
@@ -323,10 +327,14 @@ export class UnitSession {
     if (this.#closed || !this.#passes()) return;
     const isLast = this.#messagesLeft === 0;
     // One binary frame, whole and not compressed: 9.1 takes nothing else (spec/cloud-protocol.md 3.2).
-    const { socket, logger } = this.#options;
-    socket.send(frame, { binary: true, compress: false, fin: true }, () => {
+    this.#options.socket.send(frame, { binary: true, compress: false, fin: true }, () => {
       if (isLast) this.cut();
     });
+    this.#cutWhoDoesNotRead();
+  }
+
+  #cutWhoDoesNotRead(): void {
+    const { socket, logger } = this.#options;
     if (socket.bufferedAmount <= MAX_UNREAD_BYTES) return;
     logger.warn({ bytes: socket.bufferedAmount }, 'a unit does not read what it is sent; its link is cut');
     this.cut();
