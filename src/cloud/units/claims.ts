@@ -84,18 +84,23 @@ export class Claims {
   }
 
   async #refuse(systemId: string, socket: WebSocket, from: string): Promise<void> {
-    const { database, events, logger, now } = this.#parts;
+    this.#parts.logger.warn({ systemId, from }, 'two machines claim to be one unit; the second one is refused');
+    // Whoever is refused may say so at once; then the operator must find why.
+    await this.#tellOperator(systemId, from);
     socket.close(CLOSE.policy, 'a unit with this identity is connected already');
     // The answer to the close frame is to be read.
     socket.resume();
-    logger.warn({ systemId, from }, 'two machines claim to be one unit; the second one is refused');
+  }
+
+  async #tellOperator(systemId: string, from: string): Promise<void> {
+    const { database, events, now } = this.#parts;
     const lastMs = this.#conflicts.get(systemId);
     if (lastMs !== undefined && performance.now() - lastMs < CONFLICT_PAUSE_MS) return;
-    this.#conflicts.set(systemId, performance.now());
     const message =
       `another machine at ${from} shows the certificate of this unit while it is connected; ` +
       'it was refused. Is its disk a copy? Reset the unit and provision both anew.';
     await database.write(({ alerts }) => alerts.addOwn(systemId, { tag: 'cloudAlert', message }, now()));
+    this.#conflicts.set(systemId, performance.now());
     events.publish(systemId, 'conflict', { from });
   }
 }

@@ -9,7 +9,8 @@ import type { LoggedMessage } from '../store/messages.ts';
 let cloud: TestCloud;
 
 beforeAll(async () => {
-  cloud = await TestCloud.start({ ackTimeout: '50ms' });
+  // On a busy machine an acknowledgement may be late: a time-out that comes early would look like a repetition.
+  cloud = await TestCloud.start();
 });
 
 afterAll(() => cloud.close());
@@ -182,17 +183,23 @@ describe('receipts', () => {
   });
 
   test('what the unit does not acknowledge is sent four times with the same txn, then given up', async () => {
-    const unit = await ScriptedUnit.register(cloud);
-    await unit.comeOnline();
-    unit.acknowledges = false;
-    const { txn } = await cloud.must<{ txn: string }>('POST', `${unit.path}/resend`);
-    const copies = [];
-    for (let copy = 0; copy < 4; copy += 1) copies.push((await unit.next('desiredStatus')).header.txn);
-    expect(copies).toEqual([txn, txn, txn, txn]);
-    await eventually(async () => (await messages(unit)).find((message) => message.txn === txn)?.outcome).toBe(
-      'unacknowledged',
-    );
-    unit.disconnect();
+    const hasty = await TestCloud.start({ ackTimeout: '50ms' });
+    try {
+      const unit = await ScriptedUnit.register(hasty);
+      unit.acknowledges = false;
+      // The one with which the unit comes online.
+      await unit.comeOnline();
+      const log = () => hasty.must<LoggedMessage[]>('GET', `${unit.path}/messages?type=desiredStatus`);
+      await eventually(async () => (await log()).map(({ outcome }) => outcome)).toEqual(['unacknowledged']);
+      const [sent] = await log();
+      const copies = [];
+      for (let copy = 1; copy < 4; copy += 1) copies.push((await unit.next('desiredStatus')).header.txn);
+      expect(copies).toEqual(Array(3).fill(sent!.txn));
+      expect(unit.inbox).toEqual([]);
+      unit.disconnect();
+    } finally {
+      await hasty.close();
+    }
   });
 
   test('the next desired status waits until the former one was acknowledged', async () => {
