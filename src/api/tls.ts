@@ -2,8 +2,8 @@
 import type { SecureContextOptions } from 'node:tls';
 
 /**
- * A private key. A key in a token is named by its PKCS#11 URI with the PIN in `pin-value`; the process must have
- * been started with an OpenSSL configuration that sets up the engine `pkcs11` (docs/keys.md).
+ * A private key. A key in a token is named by its PKCS#11 URI, which says where the PIN is or the PIN itself; the
+ * environment of the process says where OpenSSL finds its engine `pkcs11` (docs/keys.md).
  */
 export type PrivateKey =
   | { readonly kind: 'token'; readonly uri: string }

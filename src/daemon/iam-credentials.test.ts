@@ -106,7 +106,7 @@ test('[IAM-11] a key in a token is named for the TLS engine, its chain is read f
   expect(identity.certificateChain.match(/BEGIN CERTIFICATE/g)).toHaveLength(2);
   expect(identity.key).toEqual({
     kind: 'token',
-    uri: 'pkcs11:token=aoscore;object=cm;id=%01%02;type=private?pin-value=secret%20pin',
+    uri: `pkcs11:token=aoscore;object=cm;id=%01%02;type=private?pin-source=file:${encodeURIComponent(join(directory, 'pin'))}`,
   });
 });
 

@@ -74,11 +74,19 @@ test('[IAM-15] for a TEE the PINs come from the owner, and nothing is written', 
 
 test('a PIN is made once, from chance, and read as it is written', async () => {
   const pin = await obtainPin(pinPath());
-  expect(pin).toMatch(/^[0-9a-f]{32}$/);
+  expect(pin).toMatch(/^[0-9a-f]{30}$/);
   expect(await obtainPin(pinPath())).toBe(pin);
   expect(await obtainPin(join(directory, 'other'))).not.toBe(pin);
   await writeFile(pinPath(), ' with space \n');
   expect(await readPins(pinPath())).toEqual([' with space \n', ' with space ']);
+});
+
+test('a PIN file with which TLS could not work is refused before a token is owned with it', async () => {
+  await obtainPin(pinPath());
+  await writeFile(pinPath(), 'x'.repeat(33));
+  const message = await obtainPin(pinPath()).then(String, (error: Error) => error.message);
+  expect(message).toMatch(/has 33 bytes, TLS takes at most 32; write a shorter one/);
+  expect(message).not.toMatch(/xxx/);
 });
 
 test.each(['', '\n', 'x'.repeat(51)])('a PIN file of %j is refused without its content', async (content) => {

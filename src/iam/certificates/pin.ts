@@ -3,10 +3,12 @@ import { createHash, randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { AosError, asAosError } from '../../core/index.ts';
+import { MAX_ENGINE_PIN_BYTES } from '../../platform/token/index.ts';
 import { ensureDirectory, writeFileAtomic } from '../../storage/index.ts';
 import { MAX_PIN_LENGTH } from '../limits.ts';
 
-const GENERATED_PIN_BYTES = 16;
+/** 30 digits, as the reference makes: the engine of TLS reads no more from a file (docs/decisions/0028-the-engine-reads-the-pin.md). */
+const GENERATED_PIN_BYTES = 15;
 const PIN_FILE_MODE = 0o600;
 const TEE_NAMESPACE = '58ac9ca0-2086-4683-a1b8-ec4bc08e01b6';
 
@@ -32,10 +34,17 @@ export async function readPins(path: string): Promise<string[] | undefined> {
   return trimmed === content ? [content] : [content, trimmed];
 }
 
-/** The PIN of the file; one is made and durably written when there is none. */
+/**
+ * The PIN of the file, for a token that is made ours; one is made and durably written when there is none. Throws
+ * `invalidArgument` for one with which the token could not serve TLS.
+ */
 export async function obtainPin(path: string): Promise<string> {
-  const known = await readPins(path);
-  if (known) return known[0]!;
+  const known = (await readPins(path))?.[0];
+  if (known !== undefined && Buffer.byteLength(known) > MAX_ENGINE_PIN_BYTES) {
+    const found = `the PIN file ${path} has ${Buffer.byteLength(known)} bytes, TLS takes at most ${MAX_ENGINE_PIN_BYTES}`;
+    throw new AosError('invalidArgument', `${found}; write a shorter one, or remove the file to have one made`);
+  }
+  if (known !== undefined) return known;
   const pin = randomBytes(GENERATED_PIN_BYTES).toString('hex');
   await ensureDirectory(dirname(path), 0o700);
   await writeFileAtomic(path, pin, { mode: PIN_FILE_MODE, faultName: 'iam.pin' });

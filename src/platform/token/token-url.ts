@@ -96,12 +96,38 @@ export function pinCandidates(url: TokenUrl): string[] {
   }
 }
 
+/** Longest PIN that the OpenSSL engine takes, and the longest that it reads from a file by itself (libp11 0.4.12). */
+export const MAX_ENGINE_PIN_BYTES = 32;
+const MAX_ENGINE_FILE_PIN_BYTES = 31;
+
 /**
- * The URI that the OpenSSL engine takes for a private key. It carries the PIN: it goes into TLS options and nowhere
- * else.
+ * The URI that the OpenSSL engine takes for a private key. The engine prints the URI of a key that it does not find, so
+ * it names the PIN file wherever the engine can read the PIN from it (docs/decisions/0028-the-engine-reads-the-pin.md).
+ * Otherwise it carries the PIN: it goes into TLS options and nowhere else. Throws `notSupported` for a PIN that the
+ * engine does not take.
  */
 export function engineUri(url: TokenUrl, pin: string | undefined): string {
   const encode = (text: string) => encodeURIComponent(text);
-  const query = pin === undefined ? '' : `?pin-value=${encode(pin)}`;
-  return `pkcs11:token=${encode(url.token)};object=${encode(url.object)};id=${percentEncode(url.id)};type=private${query}`;
+  return `pkcs11:token=${encode(url.token)};object=${encode(url.object)};id=${percentEncode(url.id)};type=private${pinQuery(url, pin)}`;
+}
+
+function pinQuery({ token, pinSource }: TokenUrl, pin: string | undefined): string {
+  if (pin === undefined) return '';
+  const sizeBytes = Buffer.byteLength(pin);
+  if (sizeBytes > MAX_ENGINE_PIN_BYTES) {
+    const found = `the PIN of the token "${token}" has ${sizeBytes} bytes, TLS takes at most ${MAX_ENGINE_PIN_BYTES}`;
+    throw new AosError('notSupported', `${found}; give the token a shorter one and write it into its PIN file`);
+  }
+  const engineReadsIt = sizeBytes <= MAX_ENGINE_FILE_PIN_BYTES && !pin.includes('\n') && holds(pinSource, pin);
+  return engineReadsIt ? `?pin-source=file:${encodeURIComponent(pinSource!)}` : `?pin-value=${encodeURIComponent(pin)}`;
+}
+
+/** Whether a PIN file is there and is the PIN, byte by byte. */
+function holds(path: string | undefined, pin: string): boolean {
+  try {
+    return path !== undefined && readFileSync(path, 'utf8') === pin;
+  } catch {
+    // The PIN was read when the file was there; it goes without it.
+    return false;
+  }
 }

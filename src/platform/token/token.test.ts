@@ -6,6 +6,7 @@ import { afterAll, expect, test } from 'vitest';
 import { AosError } from '../../core/index.ts';
 import {
   checkTokenLabel,
+  engineUri,
   FakePkcs11,
   formatTokenUrl,
   loadPkcs11,
@@ -105,4 +106,25 @@ test('[IAM-15] a PIN file is read as it is, and without its last newline if that
   const url = { token: 't', object: 'o', id: Buffer.from([1]), pinSource: pin };
   expect(pinCandidates(url)).toEqual(['1234\n', '1234']);
   expect(() => pinCandidates({ ...url, pinSource: join(directory, 'absent') })).toThrow(/cannot read the PIN file/);
+});
+
+test('[IAM-11] the engine of TLS is told where the PIN is, and told the PIN only where it cannot read it itself', () => {
+  const pin = join(directory, 'pin of TLS');
+  const url = { token: 'my token', object: 'iam', id: Buffer.from([1]), pinSource: pin };
+  const key = 'pkcs11:token=my%20token;object=iam;id=%01;type=private';
+  writeFileSync(pin, 'abc');
+  expect(engineUri(url, 'abc')).toBe(`${key}?pin-source=file:${encodeURIComponent(pin)}`);
+  expect(engineUri(url, 'other')).toBe(`${key}?pin-value=other`);
+  expect(engineUri({ ...url, pinSource: undefined }, 'abc')).toBe(`${key}?pin-value=abc`);
+  expect(engineUri({ ...url, pinSource: join(directory, 'absent') }, 'abc')).toBe(`${key}?pin-value=abc`);
+  expect(engineUri(url, undefined)).toBe(key);
+  for (const [text, used] of [
+    ['x'.repeat(31), 'source'],
+    ['x'.repeat(32), 'value'],
+    ['a\nb', 'value'],
+  ] as const) {
+    writeFileSync(pin, text);
+    expect(engineUri(url, text)).toContain(`?pin-${used}=`);
+  }
+  expect(() => engineUri(url, 'y'.repeat(33))).toThrow(/PIN of the token "my token" has 33 bytes.*; give the token/);
 });
