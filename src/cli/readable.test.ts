@@ -7,6 +7,11 @@ test('on a terminal a log can colour its text, and nothing else', () => {
   expect(readable('\u001b]0;title\u0007\u001b[2J\r\u0000\u009b', true)).toBe('^[]0;title^G^[[2J^M^@\\x9b');
 });
 
+test('what turns the direction of a text around is seen, so that no name looks like another', () => {
+  expect(readable('unit-\u202e1\u2066', true)).toBe('unit-<U+202E>1<U+2066>');
+  expect(readable('שלום', true)).toBe('שלום');
+});
+
 test('a pipe gets the text as it is', () => {
   expect(readable('\u001b[2J\u0000', false)).toBe('\u001b[2J\u0000');
 });

@@ -69,6 +69,18 @@ describe('[P-02] a terminal', () => {
     expect(new Set(at).size).toBe(1);
   });
 
+  test('shows names and messages of others, and does not do what they say', () => {
+    const { stdout, stderr, terminal } = open(true);
+    const evil = 'unit\u001b]0;title\u0007\u001b[2J\r\u009b1A\u202e';
+    terminal.line(evil);
+    terminal.note(evil);
+    terminal.page(evil);
+    terminal.progress(evil);
+    const shown = 'unit^[]0;title^G^[[2J^M\\x9b1A<U+202E>';
+    expect(stdout.text).toBe(`${shown}\n\u001b[2J\u001b[H${shown}\n`);
+    expect(stderr.text).toBe(`${shown}\n\r\u001b[K${shown}`);
+  });
+
   test('[P-15] long work is one line that changes, and is gone before anything else is said', () => {
     const { stdout, stderr, terminal } = open(true);
     terminal.progress('received 1 MiB');

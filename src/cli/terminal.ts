@@ -1,5 +1,6 @@
 /** Where answers go: a terminal with colours, a width and a line of progress, or a pipe with plain text (spec/beyond.md P-02, P-15). */
 import { type Output, PLAIN, type Style } from './output.ts';
+import { readable } from './readable.ts';
 
 /** As much of a stream as is needed here. */
 export interface Stream {
@@ -54,30 +55,36 @@ export class Terminal implements Output {
 
   line(text: string): void {
     this.#endProgress();
-    this.#options.stdout.write(`${text}\n`);
+    this.#write(this.#options.stdout, text);
   }
 
   page(text: string): void {
     this.#endProgress();
     const isScreen = this.#options.stdout.isTTY === true && !this.json;
-    this.#options.stdout.write(`${isScreen ? CLEAR_SCREEN : ''}${text}\n`);
+    if (isScreen) this.#options.stdout.write(CLEAR_SCREEN);
+    this.#write(this.#options.stdout, text);
   }
 
   note(text: string): void {
     this.#endProgress();
-    this.#options.stderr.write(`${text}\n`);
+    this.#write(this.#options.stderr, text);
   }
 
   progress(text: string): void {
     if (!this.#hasProgress) return;
     const { columns = 80 } = this.#options.stderr;
-    this.#options.stderr.write(`${CLEAR_LINE}${text.slice(0, Math.max(1, columns - 1))}`);
+    this.#options.stderr.write(`${CLEAR_LINE}${readable(text, true).slice(0, Math.max(1, columns - 1))}`);
     this.#isProgressShown = true;
   }
 
   /** What was in progress is over: its line goes. */
   close(): void {
     this.#endProgress();
+  }
+
+  /** Names, messages and reasons are of units and others: whatever is shown may hold what moves the cursor. */
+  #write(stream: Stream, text: string): void {
+    stream.write(`${readable(text, stream.isTTY === true)}\n`);
   }
 
   #endProgress(): void {
