@@ -122,7 +122,7 @@ export class Runtimes {
 export async function openRuntimes(parts: RuntimeParts): Promise<Runtimes> {
   const all: ContainerRuntime[] = [];
   const firmware: FirmwareRuntime[] = [];
-  const host = { cgroups: new Cgroups(), store: new SqliteSupervisionStore(parts.database) };
+  const host = { cgroups: new Cgroups(), store: new SqliteSupervisionStore(parts.database, parts.logger) };
   for (const { plugin, type, config } of parts.config.runtimes) {
     switch (plugin) {
       case 'container':

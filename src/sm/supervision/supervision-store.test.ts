@@ -1,5 +1,6 @@
 import { DatabaseSync } from 'node:sqlite';
 import { describe, expect, test } from 'vitest';
+import { type Logger, silentLogger } from '../../core/index.ts';
 import {
   type ExitRecord,
   MAX_EXITS,
@@ -12,7 +13,7 @@ import {
 function inDatabase(): SupervisionStore {
   const database = new DatabaseSync(':memory:');
   database.exec(SUPERVISION_TABLES);
-  return new SqliteSupervisionStore(database);
+  return new SqliteSupervisionStore(database, silentLogger);
 }
 
 const exit = (status: number): ExitRecord => ({
@@ -51,4 +52,21 @@ describe.each([
     store.forget('a');
     expect([store.history('a'), store.history('b')]).toEqual([[], [exit(2)]]);
   });
+});
+
+test('[R-02] on a full disk an exit that cannot be noted is told, and nothing else is lost', () => {
+  const database = new DatabaseSync(':memory:');
+  database.exec(SUPERVISION_TABLES);
+  const warnings: string[] = [];
+  const logger = { ...silentLogger, warn: (_: object, words: string) => warnings.push(words) } as unknown as Logger;
+  const store = new SqliteSupervisionStore(database, logger);
+  store.record('a', exit(1));
+  const { page_count: pages } = database.prepare('PRAGMA page_count').get() as { page_count: number };
+  database.exec(`PRAGMA max_page_count = ${pages}`);
+  const large = { ...exit(2), cause: 'x'.repeat(100_000) };
+  for (let times = 0; times < 3; times += 1) store.record('a', large);
+  expect(warnings).toEqual(['exits of instances are not noted: not enough space']);
+  database.exec(`PRAGMA max_page_count = ${pages + 1000}`);
+  store.record('a', large);
+  expect(store.history('a')).toEqual([large, exit(1)]);
 });

@@ -1,5 +1,6 @@
 /** What is remembered of unasked exits, for `aosctl why` and crash logs (spec/decisions.md 5.3, 8.3). */
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import { asAosError, type Logger } from '../../core/index.ts';
 import { transaction } from '../../storage/index.ts';
 
 export const SUPERVISION_TABLES = `
@@ -38,13 +39,19 @@ export interface SupervisionStore {
   forget(instanceId: string): void;
 }
 
-/** In the database of the SM, which has the tables above. */
+/**
+ * In the database of the SM, which has the tables above. An exit that cannot be noted, for example on a full disk, is told
+ * and left out: the supervision of the instance is worth more.
+ */
 export class SqliteSupervisionStore implements SupervisionStore {
   readonly #database: DatabaseSync;
+  readonly #logger: Logger;
+  #hasTold = false;
   readonly #statements: Readonly<Record<'insert' | 'trim' | 'select' | 'forget', StatementSync>>;
 
-  constructor(database: DatabaseSync) {
+  constructor(database: DatabaseSync, logger: Logger) {
     this.#database = database;
+    this.#logger = logger;
     this.#statements = {
       insert: database.prepare(
         'INSERT INTO supervision_exit (instance_id, at, uptime_ms, status, cause, outcome) VALUES (?, ?, ?, ?, ?, ?)',
@@ -59,14 +66,10 @@ export class SqliteSupervisionStore implements SupervisionStore {
   }
 
   record(instanceId: string, { at, uptimeMs, status, cause, outcome }: ExitRecord): void {
-    transaction(
-      this.#database,
-      () => {
-        this.#statements.insert.run(instanceId, at.getTime(), Math.round(uptimeMs), status, cause, outcome);
-        this.#statements.trim.run(instanceId);
-      },
-      'sm.supervision.exit',
-    );
+    this.#write('sm.supervision.exit', () => {
+      this.#statements.insert.run(instanceId, at.getTime(), Math.round(uptimeMs), status, cause, outcome);
+      this.#statements.trim.run(instanceId);
+    });
   }
 
   history(instanceId: string): ExitRecord[] {
@@ -83,7 +86,18 @@ export class SqliteSupervisionStore implements SupervisionStore {
   }
 
   forget(instanceId: string): void {
-    this.#statements.forget.run(instanceId);
+    this.#write('sm.supervision.forget', () => this.#statements.forget.run(instanceId));
+  }
+
+  #write(faultName: string, work: () => unknown): void {
+    try {
+      transaction(this.#database, work, faultName);
+      this.#hasTold = false;
+    } catch (error) {
+      // One that crashes each second would fill the log.
+      if (!this.#hasTold) this.#logger.warn({}, `exits of instances are not noted: ${asAosError(error).message}`);
+      this.#hasTold = true;
+    }
   }
 }
 
