@@ -34,6 +34,7 @@ export function readErrorMessage(message: ErrorInfoMessage | ErrorInfo | undefin
   return fromErrorInfo(message);
 }
 
+/** An instance as every service of the contracts names it. */
 export function identMessage(ident: InstanceIdent): MessageInitShape<typeof InstanceIdentSchema> {
   return {
     itemId: ident.itemId,
@@ -72,6 +73,7 @@ export function filterMessage(filter: InstanceFilter): MessageInitShape<typeof I
   };
 }
 
+/** The reverse of `filterMessage`; what a filter leaves open is undefined, and a message that is not there leaves all open. */
 export function readFilterMessage(message: InstanceFilterMessage | undefined): InstanceFilter {
   return {
     itemId: message?.itemId || undefined,

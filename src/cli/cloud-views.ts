@@ -48,6 +48,7 @@ export interface CloudUnit {
 const nameOf = (identity: Identity): string => identity.id ?? identity.codename ?? '';
 const errorOf = (errorInfo: ErrorInfo | undefined) => (errorInfo ? { error: errorInfo } : {});
 
+/** The nodes of a unit as its own CM would report them. */
 export function nodesOf(unit: CloudUnit): NodeReport[] {
   return (unit.nodes ?? []).map((node) => ({
     nodeId: nameOf(node.identity),
@@ -60,6 +61,7 @@ export function nodesOf(unit: CloudUnit): NodeReport[] {
   }));
 }
 
+/** The items of a unit as its own CM would report them. */
 export function itemsOf(unit: CloudUnit): ItemReport[] {
   return (unit.items ?? []).map(({ item, version, state, errorInfo }) => ({
     itemId: nameOf(item),
@@ -70,6 +72,7 @@ export function itemsOf(unit: CloudUnit): ItemReport[] {
   }));
 }
 
+/** The instances of a unit as its own CM would report them: one entry each, out of their groups. */
 export function instancesOf(unit: CloudUnit): InstanceReport[] {
   return (unit.instances ?? []).flatMap((group) =>
     group.instances.map((entry) => ({

@@ -30,6 +30,7 @@ const EXIT_OF_CODE: Readonly<Partial<Record<ErrorCode, number>>> = {
 /** Marks errors of connections, whatever their class. */
 export const UNREACHABLE = { unreachable: true } as const;
 
+/** The exit code of a command that ended with this error; that of a connection counts before its own code. */
 export function exitCodeOf(error: unknown): number {
   const aos = asAosError(error);
   return aos.fields.unreachable === true ? EXIT.unreachable : (EXIT_OF_CODE[aos.code] ?? EXIT.failed);

@@ -13,6 +13,7 @@ export interface Deployment {
   readonly labels: readonly string[];
 }
 
+/** The call about the deployment of an item to a unit. */
 export const deploymentPath = (unit: string, itemId: string) =>
   `/api/units/${encodeURIComponent(unit)}/deployments/${encodeURIComponent(itemId)}`;
 

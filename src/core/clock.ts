@@ -15,6 +15,7 @@ export interface Clock {
 /** The longest wait that a timer takes; a longer one it takes for none. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
+/** The clock of the host; waits of any length. */
 export const systemClock: Clock = {
   monotonicMs: () => performance.now(),
   now: () => new Date(),

@@ -12,6 +12,7 @@ const PRIORITIES = [
 ] as const;
 const DEBUG = 7;
 
+/** The priority of syslog, 2 to 7, of a level of pino. */
 export function priorityOf(level: number): number {
   return PRIORITIES.find((entry) => level >= entry.level)?.priority ?? DEBUG;
 }
@@ -22,6 +23,7 @@ interface Destination {
   write(line: string): void;
 }
 
+/** A destination for pino: its lines, each with its priority in front; to the standard output unless another is given. */
 export function journalDestination(output: { write(text: string): unknown } = pino.destination(1)): Destination {
   return {
     lastLevel: 0,

@@ -57,6 +57,7 @@ export function text(maxBytes: number) {
 /** A name or identifier: 1 to 64 bytes. */
 export const Name = text(64).refine((value) => value !== '', 'expected a name');
 
+/** A version: 1 to 32 bytes; whether it is a SemVer is for whoever compares it. */
 export const VersionText = text(32).refine((value) => value !== '', 'expected a version');
 
 /** A whole number of at least 0; what JavaScript cannot count becomes the largest that it can. */
@@ -72,6 +73,7 @@ export function list<S extends z.ZodType>(element: S, max = Number.MAX_SAFE_INTE
   return z.array(element).max(max, `expected at most ${max} entries`).readonly();
 }
 
+/** A moment in any form that is read, brought to one (spec/cloud-protocol.md 9.1). */
 export const Time = z.string().transform((value, context) => {
   const time = normalizeTime(value);
   if (time !== undefined) return time;
@@ -125,6 +127,7 @@ export const StateChecksum = z
 
 /** Correlates an answer with its request; empty counts as absent (spec/cloud-protocol.md 4). */
 export const CorrelationId = text(37);
+/** As `CorrelationId`, absent when it is empty. */
 export const OptionalCorrelationId = CorrelationId.transform((value) => value || undefined).optional();
 
 /** A switch that is off when absent. */

@@ -36,6 +36,7 @@ export interface SegmentHeader {
   readonly plainBytes: number;
 }
 
+/** The header as a skippable frame: what knows nothing of deltas passes over it. */
 export function encodeSegmentHeader({ pieceStart, pieceBytes, frameBytes, plainBytes }: SegmentHeader): Buffer {
   const header = Buffer.alloc(HEADER_BYTES);
   header.writeUInt32LE(MAGIC, 0);

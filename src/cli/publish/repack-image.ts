@@ -32,6 +32,7 @@ const LAYER_TYPES: Readonly<Record<string, string>> = {
   [MEDIA_TYPES.dockerLayerTarGzip]: MEDIA_TYPES.layerTarGzip,
 };
 
+/** A value as a JSON document, with what points to it. */
 export function makeDocument(value: unknown, mediaType: string): Document {
   const text = JSON.stringify(value);
   return { text, descriptor: { mediaType, digest: digestOf(text), size: Buffer.byteLength(text) } };
@@ -120,6 +121,7 @@ export function repackImage(
   return { manifest: written, imageConfig, layers, indexEntry: { ...written.descriptor, platform } };
 }
 
+/** The index over the images of an item, in their order. */
 export function imageIndexOf(images: readonly RepackedImage[]): Document {
   return makeDocument(
     { schemaVersion: 2, mediaType: MEDIA_TYPES.imageIndex, manifests: images.map((image) => image.indexEntry) },

@@ -39,6 +39,7 @@ export interface Counters {
 const SLACK = 50;
 const MESSAGES_SLACK = 100;
 
+/** Counters of a process that has written nothing yet. */
 export const newCounters = (): Counters => ({
   messages: new UnitCounter(MESSAGES_SLACK),
   samples: new UnitCounter(SLACK),
@@ -64,6 +65,7 @@ export interface Stores {
   readonly history: HistoryStore;
 }
 
+/** All stores in one transaction: they live as long as it does, the counters as long as the process. */
 export function storesOf(sql: Sql, limits: StoreLimits, counters: Counters): Stores {
   return {
     units: new UnitStore(sql),

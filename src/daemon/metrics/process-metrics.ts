@@ -22,6 +22,7 @@ function openFiles(): number | undefined {
   }
 }
 
+/** Processor time, memory, open files and written bytes as they are now; what the host hides is left out. */
 export function processMetrics(program: string, version: string): Metric[] {
   const { user, system } = process.cpuUsage();
   const residentPages = readProc('statm')?.split(' ')[1];

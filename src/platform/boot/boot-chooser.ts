@@ -12,6 +12,7 @@ export interface BootState {
   readonly next: SlotIndex | undefined;
 }
 
+/** The one of the two slots that this is not. */
 export function otherSlot(slot: SlotIndex): SlotIndex {
   return slot === 0 ? 1 : 0;
 }

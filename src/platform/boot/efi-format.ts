@@ -111,6 +111,7 @@ export function parseNumbers(bytes: Buffer): number[] {
   return Array.from({ length: Math.floor(bytes.length / 2) }, (_, index) => bytes.readUInt16LE(index * 2));
 }
 
+/** The reverse of `parseNumbers`. */
 export function buildNumbers(numbers: readonly number[]): Buffer {
   const bytes = Buffer.alloc(numbers.length * 2);
   for (const [index, number] of numbers.entries()) bytes.writeUInt16LE(number, index * 2);

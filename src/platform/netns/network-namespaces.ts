@@ -10,6 +10,7 @@ export const NETNS_DIRECTORY = '/run/netns';
 /** Bound of one batch (spec/decisions.md 8.2). */
 const BATCH_MS = 30_000;
 
+/** The file of a namespace, by which an OCI runtime joins it. */
 export function netnsPath(name: string): string {
   return join(NETNS_DIRECTORY, name);
 }
