@@ -58,7 +58,11 @@ class Room {
 /** The text of one node's log, however long, part by part; undefined when the node has not answered. */
 export function textOf(parts: readonly LogPart[], nodeId: string): Iterable<string> | undefined {
   const ofNode = parts.filter((part) => part.nodeId === nodeId);
-  return ofNode.length === 0 ? undefined : Iterator.from(ofNode).map(unpack);
+  return ofNode.length === 0 ? undefined : unpackEach(ofNode);
+}
+
+function* unpackEach(parts: readonly LogPart[]): Generator<string> {
+  for (const part of parts) yield unpack(part);
 }
 
 /** One log per node that has answered. */
