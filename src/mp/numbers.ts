@@ -1,13 +1,11 @@
 /** Times, sizes and counts of the proxy that no configuration changes (spec/decisions.md 3, 8.2, 8.3). Milliseconds, bytes. */
 
 export const TRANSPORT_RETRY_MS = 3_000;
-export const CHANNEL_RETRY_MS = 3_000;
 /** Pause before a broken gRPC stream is opened again, and the time that a connection may take. */
 export const STREAM_RETRY_MS = 3_000;
 export const CONNECT_TIMEOUT_MS = 3_000;
 /** Streams and the transport are renewed so long after the notice of a new certificate (spec/decisions.md C-63). */
 export const RENEW_MS = 1_000;
-export const RENEW_RETRY_MS = 10_000;
 /** A peer asks for the time each minute; two and a half minutes without anything of it, and it is gone. */
 export const PEER_SILENT_MS = 150_000;
 /** Questions that follow each other faster do not show that more will come. */

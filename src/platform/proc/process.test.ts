@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { describe, expect, test } from 'vitest';
-import { handlesSignal, identifyProcess, isRunning, parseSignal, signalName, signalProcess } from './process.ts';
+import { handlesSignal, identifyProcess, isRunning, parseSignal, signalProcess } from './process.ts';
 
 describe('a process', () => {
   test('is known by its number and its start, and gone when it has ended', async () => {
@@ -51,8 +51,4 @@ test.each([
   ['', undefined],
 ])('[P-17] the stop signal "%s" is number %s', (text, number) => {
   expect(parseSignal(text)).toBe(number);
-});
-
-test('signals have names for people', () => {
-  expect([signalName(9), signalName(37)]).toEqual(['SIGKILL', 'signal 37']);
 });

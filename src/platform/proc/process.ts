@@ -85,12 +85,6 @@ export function parseSignal(text: string): number | undefined {
   return (constants.signals as Readonly<Record<string, number>>)[name];
 }
 
-/** The name people know, for texts. */
-export function signalName(signal: number): string {
-  const found = Object.entries(constants.signals).find(([, number]) => number === signal);
-  return found?.[0] ?? `signal ${signal}`;
-}
-
 /** Kills what a process has started, and itself last; who ends meanwhile does not matter. */
 export function endDescendants(pid: number): void {
   for (const child of childrenOf(pid)) endDescendants(child);

@@ -1,5 +1,5 @@
 /** Parts of certificates and signatures in the forms that PKCS#11 wants them. Pure. */
-import { AosError, readDer, readDerSequence, writeDer, writeDerInteger } from '../../core/index.ts';
+import { AosError, readDer, writeDer, writeDerInteger } from '../../core/index.ts';
 
 /** Subject, issuer and serial number of a certificate, each as the DER bytes that stand in it. */
 export interface CertificateParts {
@@ -52,11 +52,4 @@ export function p384Spki(ecPoint: Buffer): Buffer {
 export function ecdsaDer(raw: Buffer): Buffer {
   const half = raw.length / 2;
   return writeDer(0x30, writeDerInteger(raw.subarray(0, half)), writeDerInteger(raw.subarray(half)));
-}
-
-/** The content bytes of a DER INTEGER, for comparison whatever its leading zeros. */
-export function integerContent(der: Buffer): Buffer {
-  const [value] = readDerSequence(der);
-  if (value?.tag !== 0x02) throw new AosError('invalidArgument', 'expected a DER INTEGER');
-  return value.content;
 }
