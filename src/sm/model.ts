@@ -74,6 +74,24 @@ export interface OciMount {
   readonly options: readonly string[];
 }
 
+/** What an instance sees of the network. */
+export interface InstanceNetwork {
+  /** The network namespace that it joins; absent: one of its own without any interface that is up. */
+  readonly netnsPath?: string | undefined;
+  readonly hosts: readonly { readonly ip: string; readonly name: string }[];
+  readonly dnsServers: readonly string[];
+  readonly hostname: string;
+}
+
+/** All that a runtime needs to start an instance. */
+export interface StartRequest {
+  readonly info: InstanceInfo;
+  readonly item: InstalledItem;
+  readonly network: InstanceNetwork;
+  /** Shown by the instance to functional servers. */
+  readonly secret?: string | undefined;
+}
+
 export interface OsInfo {
   readonly os: string;
   readonly version: string;

@@ -10,10 +10,10 @@ import {
   isAosError,
   type Logger,
 } from '../../core/index.ts';
-import type { InstalledItem, InstanceInfo } from '../model.ts';
+import type { InstalledItem, InstanceInfo, InstanceNetwork } from '../model.ts';
 import { type Dependency, readDependencies } from './dependencies.ts';
 import type { InstanceRows } from './instance-rows.ts';
-import type { Images, InstanceNetwork, Networks, Permissions, Runtime } from './parts.ts';
+import type { Images, Networks, Permissions, Runtime } from './parts.ts';
 import type { Step } from './plan-instances.ts';
 import { hasPermissions, orThrow, type ReadyInstance, ServiceStarts } from './service-starts.ts';
 import type { StartGate } from './start-gate.ts';

@@ -1,6 +1,6 @@
 /** What the launcher needs of its neighbours; they fulfil it, tests have their own. */
 import type { AosError, ErrorInfo, InstanceIdent, InstanceState, ItemIdent } from '../../core/index.ts';
-import type { InstalledItem, InstanceInfo } from '../model.ts';
+import type { InstalledItem, InstanceInfo, InstanceNetwork, StartRequest } from '../model.ts';
 
 export interface Images {
   /** Everything of the item is on this node afterwards; fast when it was already. */
@@ -12,23 +12,6 @@ export interface Images {
   installed(): readonly ItemIdent[];
   /** Nobody uses this version any more; `notFound` when it is unknown. */
   remove(itemId: string, version: string): Promise<void> | void;
-}
-
-/** What an instance sees of the network. */
-export interface InstanceNetwork {
-  /** The network namespace that it joins. */
-  readonly netnsPath?: string | undefined;
-  readonly hosts: readonly { readonly ip: string; readonly name: string }[];
-  readonly dnsServers: readonly string[];
-  readonly hostname: string;
-}
-
-export interface StartRequest {
-  readonly info: InstanceInfo;
-  readonly item: InstalledItem;
-  readonly network: InstanceNetwork;
-  /** Shown by the instance to functional servers. */
-  readonly secret?: string | undefined;
 }
 
 /** A change that a runtime saw: an exit, a restart, a probe. */

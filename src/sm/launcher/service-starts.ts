@@ -8,12 +8,12 @@ import {
   isAosError,
   phase,
 } from '../../core/index.ts';
-import type { InstalledItem, InstanceInfo } from '../model.ts';
+import type { InstalledItem, InstanceInfo, InstanceNetwork } from '../model.ts';
 import { DEPENDENCY_WAIT_MS } from '../numbers.ts';
 import { type Dependency, findCircles, waitsOf } from './dependencies.ts';
 import { growingParts } from './growing-parts.ts';
 import type { InstanceRunner, RunnerParts } from './instance-runner.ts';
-import type { InstanceNetwork, Runtime } from './parts.ts';
+import type { Runtime } from './parts.ts';
 
 /** Everything that a start needs but its network. */
 export interface ReadyInstance {

@@ -1,7 +1,8 @@
 /** Instances that reach nothing but themselves: a network namespace each, with its loopback interface up. */
 import { type AosError, asAosError, type InstanceIdent, instanceId } from '../../core/index.ts';
 import { type NetworkNamespaces, netnsPath } from '../../platform/netns/index.ts';
-import type { InstanceNetwork, NetworkRequest, Networks } from '../launcher/index.ts';
+import type { NetworkRequest, Networks } from '../launcher/index.ts';
+import type { InstanceNetwork } from '../model.ts';
 import type { NodeResources } from '../resources/index.ts';
 import { LOCAL_HOSTS } from './names.ts';
 

@@ -16,7 +16,7 @@ import {
 import type { Cgroups } from '../../platform/cgroup/index.ts';
 import { type ContainerEngine, readExitFile } from '../../platform/oci-runtime/index.ts';
 import { cgroupsOf, identifyProcess, type ProcessIdentity } from '../../platform/proc/index.ts';
-import type { InstalledItem, InstanceInfo, NodeInfo, RuntimeInfo } from '../model.ts';
+import type { InstalledItem, InstanceInfo, NodeInfo, RuntimeInfo, StartRequest } from '../model.ts';
 import type { NodeResources } from '../resources/index.ts';
 import type { SupervisionStore } from '../supervision/index.ts';
 import { cgroupPathOf } from './build-oci-config.ts';
@@ -34,7 +34,6 @@ import type {
   InstanceChange,
   LaunchRecord,
   RunningInstance,
-  StartRequest,
 } from './runtime-model.ts';
 import { SeccompFilter } from './seccomp-filter.ts';
 import { Slots } from './slots.ts';

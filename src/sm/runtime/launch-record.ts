@@ -1,9 +1,10 @@
 /** How an item asks to be supervised. Pure. */
 import { AosError, instanceName } from '../../core/index.ts';
 import { parseSignal } from '../../platform/proc/index.ts';
+import type { StartRequest } from '../model.ts';
 import { readProbes } from '../supervision/index.ts';
 import { itemConfigOf } from './build-oci-config.ts';
-import type { LaunchRecord, StartRequest } from './runtime-model.ts';
+import type { LaunchRecord } from './runtime-model.ts';
 
 const SIGTERM = 15;
 /** A stop may not be held up longer (spec/decisions.md 5.4). */

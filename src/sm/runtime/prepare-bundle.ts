@@ -3,14 +3,14 @@ import { existsSync } from 'node:fs';
 import { chown, mkdir, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { AosError, asAosError, faultPoint, instanceId } from '../../core/index.ts';
-import type { InstanceInfo, OciMount } from '../model.ts';
+import type { InstanceInfo, OciMount, StartRequest } from '../model.ts';
 import { findDevices, groupIds, type NodeResource, type NodeResources, refuseResource } from '../resources/index.ts';
 import { buildOciConfig, type GrantedResources, itemConfigOf } from './build-oci-config.ts';
 import type { Bundle } from './bundle.ts';
 import { containerMounts, type DataDirectories, dataPaths } from './container-mounts.ts';
 import type { ProcessorFacts } from './limits.ts';
 import { HOST_FILES } from './oci-base.ts';
-import type { ContainerRoots, StartRequest } from './runtime-model.ts';
+import type { ContainerRoots } from './runtime-model.ts';
 import type { SeccompFilter } from './seccomp-filter.ts';
 
 export interface BundleParts {

@@ -9,12 +9,12 @@ import { instanceId, silentLogger } from '../../core/index.ts';
 import { ImageConfig, ItemConfig, type ItemConfigDocument } from '../../oci/index.ts';
 import { Cgroups } from '../../platform/cgroup/index.ts';
 import { createOciEngine, type OciEngineOptions } from '../../platform/oci-runtime/index.ts';
-import type { InstalledItem, InstanceInfo, NodeInfo } from '../model.ts';
+import type { InstalledItem, InstanceInfo, InstanceNetwork, NodeInfo } from '../model.ts';
 import { type NodeResource, NodeResources } from '../resources/index.ts';
 import { MemorySupervisionStore } from '../supervision/index.ts';
 import { ContainerRuntime } from './container-runtime.ts';
 import { HELPERS_CGROUP } from './oci-base.ts';
-import type { ContainerRoots, InstanceChange, InstanceNetwork, RootRequest } from './runtime-model.ts';
+import type { ContainerRoots, InstanceChange, RootRequest } from './runtime-model.ts';
 import { defaultSeccomp } from './seccomp.ts';
 
 const APPLETS = [

@@ -1,25 +1,8 @@
 /** What the container runtime takes from and gives to the rest of the SM. */
 import type { ErrorInfo, InstanceIdent, InstanceState } from '../../core/index.ts';
 import type { ProcessIdentity } from '../../platform/proc/index.ts';
-import type { InstalledItem, InstanceInfo, OciMount } from '../model.ts';
+import type { InstalledItem, InstanceInfo, InstanceNetwork, OciMount } from '../model.ts';
 import type { LiveProbe, RunParameters, StartProbe } from '../supervision/index.ts';
-
-/** What an instance sees of the network. */
-export interface InstanceNetwork {
-  /** The network namespace that it joins; absent: one of its own without any interface that is up. */
-  readonly netnsPath?: string | undefined;
-  readonly hosts: readonly { readonly ip: string; readonly name: string }[];
-  readonly dnsServers: readonly string[];
-  readonly hostname: string;
-}
-
-export interface StartRequest {
-  readonly info: InstanceInfo;
-  readonly item: InstalledItem;
-  readonly network: InstanceNetwork;
-  /** Shown by the instance to functional servers. */
-  readonly secret?: string | undefined;
-}
 
 /** A change of an instance's state with its reason. */
 export interface InstanceChange {

@@ -13,8 +13,8 @@ import {
   throwIfCanceled,
   toErrorInfo,
 } from '../../../core/index.ts';
-import type { AdoptedInstance, InstanceChange, Runtime, StartRequest } from '../../launcher/index.ts';
-import type { InstalledItem, InstanceInfo } from '../../model.ts';
+import type { AdoptedInstance, InstanceChange, Runtime } from '../../launcher/index.ts';
+import type { InstalledItem, InstanceInfo, StartRequest } from '../../model.ts';
 import { exitError, giveUpError, planRestart, type RunParameters, recordRestart } from '../../supervision/index.ts';
 
 /** What the hypervisor keeps of a guest, so that whoever comes later knows how it was started and how it ended. */

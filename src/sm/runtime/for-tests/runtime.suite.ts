@@ -4,8 +4,8 @@
  */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type AosError, instanceId } from '../../../core/index.ts';
-import type { InstanceChange, Runtime, StartRequest } from '../../launcher/index.ts';
-import type { InstalledItem, InstanceInfo } from '../../model.ts';
+import type { InstanceChange, Runtime } from '../../launcher/index.ts';
+import type { InstalledItem, InstanceInfo, StartRequest } from '../../model.ts';
 
 /** `lives` until it is ended, `falls` with exit code 3 some time after its start, `cannot start` at all. */
 export type Behaviour = 'lives' | 'falls' | 'cannot start';
