@@ -328,6 +328,27 @@ describe('why', () => {
     ]);
   });
 
+  test('[P-03] an item that does not come: the last trouble of the update, and a cloud that is away', async () => {
+    opened();
+    update = { state: 'downloading', since: '2026-11-25T03:00:00.000Z' };
+    const ofUpdate = (what: string, because: string) => {
+      events.push({ ...event('update', what, because), about: { kind: 'update', id: 'update' } });
+    };
+    ofUpdate('started', 'the desired status changed');
+    ofUpdate('blob sha256:1 does not come, and is tried again', 'no answer of the server');
+    have('web', '2', 'downloading');
+    have('other', '1');
+    desired = mergeDesired(desiredStatus({ web: '2', other: '1' }));
+    const trouble = 'blob sha256:1 does not come, and is tried again: no answer of the server';
+    expect(told(await why('web'))).toEqual(['the desired status wants version 2', 'an update is downloading', trouble]);
+    expect(told(await why('other'))).toEqual(['the desired status wants version 1', 'an update is downloading']);
+    expect(told(await why('web/subject/0'))).toContain(trouble);
+    cloud = { state: 'waiting', since: '2026-11-25T02:00:00.000Z' };
+    expect(told(await why('web'))).toContain(
+      'the cloud, which says where blobs are, is not connected since 2026-11-25T02:00:00.000Z',
+    );
+  });
+
   test('[P-03] a node and the update', async () => {
     opened();
     expect(await why('second')).toMatchObject({ kind: 'node', now: 'provisioned, not connected, no instances' });

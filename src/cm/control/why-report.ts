@@ -75,7 +75,7 @@ function whyInstance(id: string, facts: WhyFacts): WhyReport {
       reasons.push({ what: `it must not run: IAM does not report subject ${wish.subject.id}` });
     }
   }
-  reasons.push(...waitsOf(facts));
+  reasons.push(...waitsOf(facts, itemId));
   for (const row of items.filter((row) => row.itemId === itemId && row.state !== 'removed')) {
     reasons.push({ what: `item version ${row.version} is ${row.state}`, ...causeOf(row.error) });
   }
@@ -121,7 +121,7 @@ function whyItem(id: string, facts: WhyFacts): WhyReport {
       rows.map(({ version, state }) => `version ${version} is ${state}`).join(', ') || 'nothing of it is on the unit',
     reasons: [
       { what: wanted ? `the desired status wants version ${wanted.version}` : 'the desired status does not name it' },
-      ...waitsOf(facts),
+      ...waitsOf(facts, id),
       ...rows.flatMap(({ version, error }) =>
         error ? [{ what: `version ${version} has an error`, ...causeOf(error) }] : [],
       ),
@@ -180,9 +180,15 @@ function whyUpdate(facts: WhyFacts): WhyReport {
 const noUpdate = (since: string): string =>
   Date.parse(since) === 0 ? 'none has run yet' : `none runs since ${since}, when the last one ended`;
 
-function waitsOf({ update: { state, waitsFor } }: WhyFacts): WhyReason[] {
-  if (state === 'none') return [];
-  return [{ what: `an update is ${state}`, ...(waitsFor !== undefined && { because: waitsFor }) }];
+/** Blobs that do not come and a disk that is full are told of the update, whichever item they are of. */
+function waitsOf(facts: WhyFacts, itemId: string): WhyReason[] {
+  const { cloud, update, items } = facts;
+  if (update.state === 'none') return [];
+  const isMissing = items.some((row) => row.itemId === itemId && row.state === 'downloading');
+  const waits = { what: `an update is ${update.state}`, ...(update.waitsFor && { because: update.waitsFor }) };
+  if (!isMissing) return [waits];
+  const away = { what: `the cloud, which says where blobs are, is not connected since ${cloud.since}` };
+  return [waits, ...(cloud.state === 'connected' ? [] : [away]), ...toldOf(facts, 'update', 'update').slice(-1)];
 }
 
 function nodeReason({ nodeId, state, isConnected, error, attrs }: NodeInfo): WhyReason {
