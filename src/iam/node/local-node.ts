@@ -47,6 +47,8 @@ export class LocalNode {
   static async open(options: LocalNodeOptions): Promise<LocalNode> {
     const { state, error } = await readStateFile(options.statePath);
     if (error) options.logger.error({ path: options.statePath, error: error.message }, 'the node is in state error');
+    // The process may have been killed when the state was written, or the disk have lost that the files were removed.
+    if (state === 'provisioned' || state === 'paused') await options.mark.clear();
     return new LocalNode(options, { ...options.description, state, error });
   }
 

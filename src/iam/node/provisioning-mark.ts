@@ -6,7 +6,7 @@ import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as z from 'zod';
 import { readDocument } from '../../core/index.ts';
-import { writeFileAtomic } from '../../storage/index.ts';
+import { removeTemporaryFiles, writeFileAtomic } from '../../storage/index.ts';
 import { MAX_PIN_LENGTH } from '../limits.ts';
 
 const FILE_NAME = 'provisioning-under-way';
@@ -18,10 +18,12 @@ const MAX_FORMER = 2;
 const Passwords = z.array(z.string());
 
 export class ProvisioningMark {
+  readonly #workingDir: string;
   readonly #path: string;
   readonly #passwordsPath: string;
 
   constructor(workingDir: string) {
+    this.#workingDir = workingDir;
     this.#path = join(workingDir, FILE_NAME);
     this.#passwordsPath = join(workingDir, PASSWORDS_NAME);
   }
@@ -52,8 +54,10 @@ export class ProvisioningMark {
     }
   }
 
+  /** The provisioning is over; nothing of its passwords stays, nor of what a crash left of writing them. */
   async clear(): Promise<void> {
     await rm(this.#passwordsPath, { force: true });
+    await removeTemporaryFiles(this.#workingDir, PASSWORDS_NAME);
     await rm(this.#path, { force: true });
   }
 }

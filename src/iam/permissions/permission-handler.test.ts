@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -65,6 +65,13 @@ test('only its owner can read the file; one that is damaged voids the secrets an
   await writeFile(path, (await readFile(path, 'utf8')).slice(0, 20));
   handler = await open();
   expect(handler.size).toBe(0);
+});
+
+test('secrets that a killed process was writing do not stay', async () => {
+  await handler.register(ident(), {});
+  await writeFile(join(directory, 'run', '.tmp-permissions.json-0123456789ab'), '[{"secret": "x"}]');
+  handler = await open();
+  expect(await readdir(join(directory, 'run'))).toEqual(['permissions.json']);
 });
 
 test('[IAM-32] the instance above the limit is refused, one that has a secret keeps its own', async () => {

@@ -15,7 +15,7 @@ import {
   type Logger,
   readDocument,
 } from '../../core/index.ts';
-import { ensureDirectory, writeFileAtomic } from '../../storage/index.ts';
+import { ensureDirectory, removeTemporaryFiles, writeFileAtomic } from '../../storage/index.ts';
 import {
   MAX_FUNCTIONAL_SERVERS,
   MAX_FUNCTIONS,
@@ -66,6 +66,7 @@ export class PermissionHandler {
   static async open(runtimeDir: string, logger: Logger): Promise<PermissionHandler> {
     const path = join(runtimeDir, FILE_NAME);
     await ensureDirectory(runtimeDir, 0o700);
+    await removeTemporaryFiles(runtimeDir, FILE_NAME);
     try {
       const stored: unknown = JSON.parse(await readFile(path, 'utf8'));
       return new PermissionHandler(path, readDocument(StoredRegistrations, stored, { what: path }).value);
