@@ -14,7 +14,7 @@ export interface PeerSessionOptions {
 export class PeerSession {
   readonly #options: PeerSessionOptions;
   #multiplexer: Multiplexer | undefined;
-  #waiters: (() => void)[] = [];
+  readonly #waiters = new Set<() => void>();
 
   constructor(options: PeerSessionOptions) {
     this.#options = options;
@@ -23,7 +23,7 @@ export class PeerSession {
   /** The connection may be used from now on; resolves when it has ended. */
   async use(multiplexer: Multiplexer): Promise<void> {
     this.#multiplexer = multiplexer;
-    for (const wake of this.#waiters.splice(0)) wake();
+    for (const wake of this.#waiters) wake();
     await multiplexer.ended;
     if (this.#multiplexer === multiplexer) this.#multiplexer = undefined;
   }
@@ -36,12 +36,18 @@ export class PeerSession {
       if (bound.aborted) {
         throw new AosError('failed', `no connection to the proxy at ${this.#options.proxyAddress}`);
       }
-      await new Promise<void>((resolve) => {
-        this.#waiters.push(resolve);
-        bound.addEventListener('abort', () => resolve(), { once: true });
-      });
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#waiters.add(resolve);
+      bound.addEventListener('abort', () => resolve(), { once: true });
+      await promise;
+      this.#waiters.delete(resolve);
     }
     return this.#multiplexer;
+  }
+
+  /** How many wait for a connection at present. */
+  get waiting(): number {
+    return this.#waiters.size;
   }
 
   /** Opens a channel, with TLS when an identity is given. An older channel of the port is closed. */

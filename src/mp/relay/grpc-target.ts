@@ -43,7 +43,14 @@ export class GrpcTarget {
   /** The present channel, or a new one. Throws `timeout`, or `failed` with what hinders it. */
   async channel(): Promise<Channel> {
     this.#open ??= this.#connect();
-    return (await this.#open).channel;
+    const open = this.#open;
+    try {
+      return (await open).channel;
+    } catch (error) {
+      // It may have been closed, and another one begun, while it tried.
+      if (this.#open === open) this.#open = undefined;
+      throw error;
+    }
   }
 
   /** A stream over the channel ended. `worked`: something was heard on it; else another credential may be the right one. */
@@ -80,7 +87,6 @@ export class GrpcTarget {
       return { channel, sinceMs: this.#options.clock.monotonicMs() };
     } catch (error) {
       channel?.close();
-      this.#open = undefined;
       this.#tryNext();
       const failure = asAosError(error, `no connection to the ${name} at ${address}`);
       this.#note(failure);

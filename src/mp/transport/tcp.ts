@@ -56,8 +56,10 @@ export class TcpListener implements Transport {
       if (signal.aborted) throw canceledBy(signal);
       const { promise, resolve } = Promise.withResolvers<void>();
       this.#wake = resolve;
-      signal.addEventListener('abort', () => resolve(), { once: true });
+      const onAbort = () => resolve();
+      signal.addEventListener('abort', onAbort, { once: true });
       await promise;
+      signal.removeEventListener('abort', onAbort);
     }
     this.#current = this.#arrived;
     this.#arrived = undefined;

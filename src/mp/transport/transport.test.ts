@@ -1,4 +1,6 @@
+import { getEventListeners, once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -117,4 +119,21 @@ describe('a helper that is no good', () => {
     await closing;
     expect(() => process.kill(pid, 0)).toThrow(/ESRCH/);
   });
+});
+
+test('a listener that has waited for many peers listens to its end once', async () => {
+  const ending = new AbortController();
+  const proxy = await TcpListener.open('127.0.0.1:0');
+  try {
+    for (let count = 0; count < 3; count += 1) {
+      const next = proxy.next(ending.signal);
+      const peer = connect(proxy.port, '127.0.0.1');
+      await once(peer, 'connect');
+      await next;
+      peer.destroy();
+    }
+    expect(getEventListeners(ending.signal, 'abort')).toHaveLength(0);
+  } finally {
+    await proxy.close();
+  }
 });
