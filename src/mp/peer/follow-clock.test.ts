@@ -2,7 +2,7 @@ import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { timestampFromDate } from '@bufbuild/protobuf/wkt';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { sm } from '../../api/contracts.ts';
-import { AosError, type Clock, silentLogger, throwIfCanceled } from '../../core/index.ts';
+import { AosError, type Clock, type Logger, silentLogger, throwIfCanceled } from '../../core/index.ts';
 import { type ChannelStream, MessageChannel } from '../wire/index.ts';
 import { connectedPair } from '../wire/pair-for-tests.ts';
 import { followClock, judgeTime } from './follow-clock.ts';
@@ -56,6 +56,8 @@ beforeEach(() => {
   stop = new AbortController();
   channels = pair.server.incoming(PORT)[Symbol.asyncIterator]();
   set.length = 0;
+  told.length = 0;
+  hindrance = undefined;
   credible = 0;
   connection.silentMs = 0;
   connection.ended = undefined;
@@ -67,18 +69,26 @@ afterEach(async () => {
   for (const side of [pair.server, pair.client]) side.close(new AosError('canceled', 'the test is over'));
 });
 
+/** Warnings and errors. */
+const told: string[] = [];
+const note = (_: object, text: string) => void told.push(text);
+const logger: Logger = { ...silentLogger, warn: note, error: note };
+/** What hinders the setting of the clock. */
+let hindrance: AosError | undefined;
+
 function follow(setsTime = true): void {
   const options = {
     open: () => new MessageChannel(pair.client.open(PORT), silentLogger),
     ...(setsTime && {
       setTime: async (time: Date) => {
+        if (hindrance) throw hindrance;
         set.push(time.toISOString());
         clock.date = time;
       },
     }),
     connection,
     clock,
-    logger: silentLogger,
+    logger,
     signal: stop.signal,
   };
   following = followClock(options, () => {
@@ -162,7 +172,30 @@ describe('the clock of a node that has only the channel', () => {
     // The pause before the next question.
     await pass(5_000);
     await question(channel);
+    await pass(5_000);
+    await pass(5_000);
+    await question(channel);
+    expect(told).toEqual([expect.stringMatching(/does not know the time/)]);
     expect(credible).toBe(0);
+    await tell(channel, new Date(TODAY));
+    await expect.poll(() => credible).toBe(1);
+  });
+
+  test('[MP-09] a clock that cannot be set is told to the person, and the proxy is not taken for silent', async () => {
+    clock.date = new Date(0);
+    hindrance = new AosError('runtime', 'Operation not permitted');
+    follow();
+    const channel = await asked();
+    for (let count = 0; count < 4; count += 1) {
+      await tell(channel, new Date(TODAY));
+      await expect.poll(() => told.length).toBe(count + 1);
+      connection.silentMs = 1_000_000;
+      await pass(60_000);
+      await question(channel);
+    }
+    expect(told[0]).toMatch(/cannot be set by that of the proxy; aos-mp must be allowed to/);
+    expect([credible, connection.ended]).toEqual([0, undefined]);
+    hindrance = undefined;
     await tell(channel, new Date(TODAY));
     await expect.poll(() => credible).toBe(1);
   });

@@ -45,21 +45,33 @@ export async function followClock(options: FollowClockOptions, onCredible: () =>
   let isCredible = false;
   let wasTold = false;
   let hasAnswered = false;
+  let hasComplained = false;
   let unanswered = 0;
   while (!signal.aborted) {
+    let pauseMs = ANSWER_MS;
     try {
       if (!questions || questions.channel.closed.aborted) {
         const channel = open();
         questions = { channel, answers: channel.messages() };
       }
-      await follow(options, await ask(questions, options));
-      [isCredible, hasAnswered, unanswered] = [true, true, 0];
+      const time = await ask(questions, options);
+      [hasAnswered, unanswered, pauseMs] = [true, 0, PERIOD_MS];
+      const isRight = await follow(options, time);
+      isCredible ||= isRight || isPlausible(clock);
     } catch (error) {
       if (signal.aborted) return;
       logger.debug({ error: asAosError(error).message }, 'the proxy did not tell the time');
       questions?.channel.close(new AosError('timeout', 'no answer'));
       if (hasAnswered) unanswered += 1;
-      isCredible ||= clock.now().getTime() >= PLAUSIBLE_DATE_MS;
+      isCredible ||= isPlausible(clock);
+      if (isCredible && unanswered === 0) pauseMs = PERIOD_MS;
+      if (!isCredible && !hasComplained) {
+        logger.warn(
+          { own: clock.now().toISOString() },
+          'this node does not know the time; waiting for that of the proxy',
+        );
+        hasComplained = true;
+      }
     }
     if (isCredible && !wasTold) onCredible();
     wasTold = isCredible;
@@ -68,20 +80,31 @@ export async function followClock(options: FollowClockOptions, onCredible: () =>
       connection.close(new AosError('timeout', text));
       return;
     }
-    await clock.sleep(isCredible && unanswered === 0 ? PERIOD_MS : ANSWER_MS, signal).catch(() => undefined);
+    await clock.sleep(pauseMs, signal).catch(() => undefined);
   }
 }
 
-async function follow({ setTime, clock, logger }: FollowClockOptions, time: Date): Promise<void> {
+const isPlausible = (clock: Clock) => clock.now().getTime() >= PLAUSIBLE_DATE_MS;
+
+/** False when the clock should be set, and cannot be. */
+async function follow({ setTime, clock, logger, signal }: FollowClockOptions, time: Date): Promise<boolean> {
   const own = clock.now();
-  if (judgeTime(own.getTime(), time.getTime()) === 'keep') return;
+  if (judgeTime(own.getTime(), time.getTime()) === 'keep') return true;
   const fields = { own: own.toISOString(), proxy: time.toISOString() };
   if (!setTime) {
     logger.warn(fields, 'the clock of this node differs from that of the proxy; set it, or set "peer.setClock"');
-    return;
+    return true;
   }
-  await setTime(time);
+  try {
+    await setTime(time);
+  } catch (error) {
+    if (signal.aborted) throw error;
+    const text = 'the clock of this node cannot be set by that of the proxy; aos-mp must be allowed to (CAP_SYS_TIME)';
+    logger.error({ ...fields, error: asAosError(error).message }, text);
+    return false;
+  }
   logger.info(fields, 'the clock of this node was set by that of the proxy');
+  return true;
 }
 
 async function ask({ channel, answers }: Questions, { clock, signal }: FollowClockOptions): Promise<Date> {
