@@ -60,7 +60,7 @@ export async function openNetworks(parts: NetworkParts): Promise<NodeNetworks> {
   await ensureForwarding(config.network.ipForward, logger);
   const networks = new NetworkManager({
     rows: new NetworkRows(database),
-    trafficRows: new TrafficRows(database),
+    trafficRows: new TrafficRows(database, logger),
     cm,
     namespaces,
     links: new HostLinks(),

@@ -24,7 +24,7 @@ beforeEach(() => {
   rows.put([network], [{ ident, networkId: 'red', wishes, parameters, state: 'down' }]);
   manager = new NetworkManager({
     rows,
-    trafficRows: new TrafficRows(database),
+    trafficRows: new TrafficRows(database, silentLogger),
     cm: { releaseInstance: async () => undefined, releaseNode: () => releaseNode() },
     clock: systemClock,
     logger: silentLogger,

@@ -1,5 +1,6 @@
 import { DatabaseSync } from 'node:sqlite';
 import { expect, test } from 'vitest';
+import { type Logger, silentLogger } from '../../core/index.ts';
 import type { TrafficRow } from './traffic-count.ts';
 import { TRAFFIC_TABLES, TrafficRows } from './traffic-rows.ts';
 
@@ -9,8 +10,8 @@ const NOON = Date.parse('2026-05-04T12:00:00Z');
 function opened() {
   const database = new DatabaseSync(':memory:');
   database.exec(TRAFFIC_TABLES);
-  const rows = new TrafficRows(database);
-  const written = (chain = 'in_a') => new TrafficRows(database).get(chain);
+  const rows = new TrafficRows(database, silentLogger);
+  const written = (chain = 'in_a') => new TrafficRows(database, silentLogger).get(chain);
   const changes = () => (database.prepare('SELECT total_changes() AS n').get() as { n: number }).n;
   return { rows, written, changes };
 }
@@ -62,4 +63,20 @@ test('[SM-38] a service manager that restarts goes on from what is written, and 
   const found = written()!;
   // The counter of the kernel says 900 still.
   expect(found.bytes + (900 - found.counter)).toBe(900);
+});
+
+test('[R-02] [SM-38] on a full disk counting and limits go on; what could not be written is, when there is room', () => {
+  const database = new DatabaseSync(':memory:');
+  database.exec(TRAFFIC_TABLES);
+  const warnings: string[] = [];
+  const logger = { ...silentLogger, warn: (_: object, words: string) => warnings.push(words) } as unknown as Logger;
+  const rows = new TrafficRows(database, logger);
+  database.exec('PRAGMA max_page_count = 1');
+  const many = Array.from({ length: 1000 }, (_, number) => row(100, { chain: `in_${number}` }));
+  for (let times = 0; times < 3; times += 1) rows.put(many, exactly);
+  expect(rows.get('in_7')?.bytes).toBe(100);
+  expect(warnings).toEqual(['counted traffic is not written: not enough space']);
+  database.exec('PRAGMA max_page_count = 1000');
+  rows.put([row(100, { chain: 'in_7' })], exactly);
+  expect(new TrafficRows(database, silentLogger).get('in_7')?.bytes).toBe(100);
 });

@@ -1,5 +1,6 @@
 /** Bytes that were counted, kept over restarts (spec/sm.md 7.8). */
 import type { DatabaseSync } from 'node:sqlite';
+import { asAosError, type Logger } from '../../core/index.ts';
 import { transaction } from '../../storage/index.ts';
 import type { TrafficRow } from './traffic-count.ts';
 
@@ -18,9 +19,12 @@ export class TrafficRows {
   readonly #rows = new Map<string, TrafficRow>();
   /** As they are on the disk. */
   readonly #written = new Map<string, TrafficRow>();
+  readonly #logger: Logger;
+  #hasTold = false;
 
-  constructor(database: DatabaseSync) {
+  constructor(database: DatabaseSync, logger: Logger) {
     this.#database = database;
+    this.#logger = logger;
     for (const { value } of database.prepare('SELECT value FROM network_traffic').all() as { value: string }[]) {
       const row = JSON.parse(value) as TrafficRow;
       this.#rows.set(row.chain, row);
@@ -34,7 +38,8 @@ export class TrafficRows {
 
   /**
    * Later rows of a chain win. Nothing is written for those that say nothing new but the time, and for those that need not
-   * be exact not until there is enough of it.
+   * be exact not until there is enough of it. What cannot be written, as on a full disk, is told and tried again with the
+   * next rows: firewall and limits follow what is in memory.
    */
   put(rows: readonly TrafficRow[], isExact: (chain: string) => boolean): void {
     const latest = new Map(rows.map((row) => [row.chain, row]));
@@ -43,15 +48,25 @@ export class TrafficRows {
     );
     for (const row of latest.values()) this.#rows.set(row.chain, row);
     if (news.length === 0) return;
+    try {
+      this.#write(news);
+      this.#hasTold = false;
+    } catch (error) {
+      if (!this.#hasTold) this.#logger.warn({}, `counted traffic is not written: ${asAosError(error).message}`);
+      this.#hasTold = true;
+    }
+  }
+
+  #write(rows: readonly TrafficRow[]): void {
     const put = this.#database.prepare('INSERT OR REPLACE INTO network_traffic (chain, value) VALUES (?, ?)');
     transaction(
       this.#database,
       () => {
-        for (const row of news) put.run(row.chain, JSON.stringify(row));
+        for (const row of rows) put.run(row.chain, JSON.stringify(row));
       },
       'sm.network.traffic',
     );
-    for (const row of news) this.#written.set(row.chain, row);
+    for (const row of rows) this.#written.set(row.chain, row);
   }
 
   forget(chains: readonly string[]): void {

@@ -127,7 +127,7 @@ export class NetworkHost {
   manager(more: Partial<NetworkManagerOptions> = {}): NetworkManager {
     return new NetworkManager({
       rows: new NetworkRows(this.database),
-      trafficRows: new TrafficRows(this.database),
+      trafficRows: new TrafficRows(this.database, silentLogger),
       cm: this.cm,
       namespaces: new HostNetworkNamespaces(),
       links: new HostLinks(),
