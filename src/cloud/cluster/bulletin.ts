@@ -2,6 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Client } from 'pg';
 import { asAosError, type Logger } from '../../core/index.ts';
+import { kindOf } from '../store/postgresql/failures.ts';
 import type { PostgresDatabase } from '../store/postgresql/postgres-database.ts';
 import { type Envelope, fromText, type Note, toText } from './notes.ts';
 
@@ -31,6 +32,8 @@ export class Bulletin {
   #client: Client | undefined;
   #isStopped = false;
   readonly #waiting: string[] = [];
+  /** The note that the server did not answer for in time; a second time it is the note. */
+  #unanswered: string | undefined;
   #sending: Promise<void> | undefined;
   #reconnecting: Promise<void> | undefined;
   #received: Promise<void> = Promise.resolve();
@@ -66,8 +69,7 @@ export class Bulletin {
       await client.query('SELECT 1');
     } catch {
       // Why is said when it is made anew.
-      client.end().catch(() => undefined);
-      this.#lost(client);
+      this.#giveUp(client);
     }
   }
 
@@ -93,7 +95,7 @@ export class Bulletin {
     try {
       await client.query(`LISTEN ${CHANNEL}`);
       this.#client = client;
-      await this.#parts.onConnected();
+      await this.#caughtUp();
     } catch (error) {
       this.#client = undefined;
       // Why it could not be used is in the error that is thrown.
@@ -101,6 +103,19 @@ export class Bulletin {
       throw error;
     }
     this.#sendSoon();
+  }
+
+  /** What is heard from now on is newer than what is caught up with, and so waits. */
+  #caughtUp(): Promise<void> {
+    const done = this.#received.then(() => this.#parts.onConnected());
+    // Whoever connects hears of the failure.
+    this.#received = done.catch(() => undefined);
+    return done;
+  }
+
+  #giveUp(client: Client): void {
+    client.end().catch(() => undefined);
+    this.#lost(client);
   }
 
   #lost(client: Client): void {
@@ -133,12 +148,19 @@ export class Bulletin {
 
   async #send(): Promise<void> {
     while (this.#client && this.#waiting.length > 0) {
+      const client: Client = this.#client;
       const text = this.#waiting[0]!;
       try {
-        await this.#post(this.#client, text);
+        await this.#post(client, text);
         this.#waiting.shift();
+        this.#unanswered = undefined;
       } catch (error) {
-        if (this.#client) {
+        // On the next connection again: whether it was told is not known, and twice does no harm.
+        if (this.#client !== client) break;
+        if (kindOf(error) === 'unreachable' && this.#unanswered !== text) {
+          this.#unanswered = text;
+          this.#giveUp(client);
+        } else {
           // This very note: another try would be no better.
           this.#waiting.shift();
           this.#parts.logger.warn({ error: asAosError(error).message }, 'other processes could not be told');

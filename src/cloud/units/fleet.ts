@@ -246,9 +246,27 @@ export class Fleet {
     }
   }
 
-  /** All units here are told what is wanted of them: it may have changed unheard. */
+  /** All units here are told what is wanted of them, and those that are none any more leave: it may have changed unheard. */
   tellAll(): void {
-    for (const [systemId, link] of this.#links) this.#desiredIsOld(systemId, link);
+    this.#tellAll().catch((error) => {
+      const { logger } = this.#parts;
+      logger.error({ error: asAosError(error).message }, 'it could not be found out what units here were not told');
+    });
+  }
+
+  async #tellAll(): Promise<void> {
+    const linked = [...this.#links];
+    const units = await this.#parts.database.read((stores) => stores.units.list());
+    const members = new Set(units.filter(({ status }) => status === 'provisioned').map(({ systemId }) => systemId));
+    for (const [systemId, link] of linked) {
+      if (this.#links.get(systemId) !== link) continue;
+      if (!members.has(systemId)) {
+        this.#closeHere(systemId, 'the unit was reset or deleted');
+        continue;
+      }
+      this.#desiredIsOld(systemId, link);
+      if (link.opened) this.#tellEnvVars(systemId, link);
+    }
   }
 
   /** What the unit is to become, as it would be told now. */
