@@ -19,6 +19,9 @@ let server: ApiServer;
 let abort: AbortController;
 let answer: { certUrl: string; keyUrl: string };
 let changes: Mailbox<{ type: string; certUrl: string; keyUrl: string }>;
+/** Subscriptions that are open at IAM. */
+let subscriptions: number;
+let refusals: number;
 /** One entry for each `GetCert` that was answered. */
 let asked: Mailbox<string>;
 const token = new FakePkcs11('/fake.so');
@@ -38,11 +41,16 @@ async function startServer(listen = '127.0.0.1:0'): Promise<void> {
     routes: (router) =>
       router.service(iam.IAMPublicCertService, {
         getCert: ({ type }) => {
+          if (type !== 'cm') refusals += 1;
           if (type !== 'cm') throw new AosError('notFound', `no certificate of type "${type}"`);
           asked.push(type);
           return { type, ...answer };
         },
-        async *subscribeCertChanged() {
+        async *subscribeCertChanged(_, { signal }) {
+          subscriptions += 1;
+          signal.addEventListener('abort', () => {
+            subscriptions -= 1;
+          });
           yield* changes;
         },
       }),
@@ -75,6 +83,8 @@ beforeEach(async () => {
   asked = new Mailbox(64);
   abort = new AbortController();
   stale.length = 0;
+  subscriptions = 0;
+  refusals = 0;
   await startServer();
 });
 
@@ -178,4 +188,15 @@ test('[IAM-12] a change is told once, also when IAM restarted in between', async
   expect((await heard.next()).value).toMatchObject({ certUrl: 'file:/third' });
   expect(told.size).toBe(0);
   stop();
+});
+
+test('[IAM-12] tries to follow a certificate that IAM cannot tell do not fill IAM with subscriptions', async () => {
+  const source = credentials();
+  const stop = source.onChange('other', () => undefined);
+  try {
+    await expect.poll(() => refusals, { timeout: 60_000 }).toBeGreaterThan(5);
+    expect(subscriptions).toBeLessThan(3);
+  } finally {
+    stop();
+  }
 });

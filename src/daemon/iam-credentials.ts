@@ -119,8 +119,9 @@ export class IamCredentials implements CredentialSource {
     };
     while (!signal.aborted) {
       let pauseMs = SUBSCRIPTION_RETRY_MS;
+      const attempt = new AbortController();
       try {
-        const stream = client.subscribeCertChanged({ type }, { signal });
+        const stream = client.subscribeCertChanged({ type }, { signal: AbortSignal.any([signal, attempt.signal]) });
         const messages = stream[Symbol.asyncIterator]();
         const first = messages.next();
         // First subscribed, then asked: a change between the two is not lost (IA-20).
@@ -135,6 +136,9 @@ export class IamCredentials implements CredentialSource {
           { type, error: asCallError(error, 'the subscription ended').message },
           'the subscription to certificate changes is opened again',
         );
+      } finally {
+        // It may be open still, when nothing but the question failed; IAM has room for so many.
+        attempt.abort();
       }
       await this.#clock.sleep(pauseMs, signal).catch(() => ended(signal));
     }
