@@ -1,19 +1,8 @@
 /** Metrics of the unit, as its CM sees it (spec/beyond.md P-14). Pure. */
-import type { InstanceState, ItemState, NodeState, UpdateState } from '../core/index.ts';
+import { INSTANCE_STATES, type ItemState, NODE_STATES, UPDATE_STATES } from '../core/index.ts';
 import { countBy, type Metric, metric, type UnitReport } from '../daemon/index.ts';
 
-const UPDATE_STATES = [
-  'none',
-  'downloading',
-  'pending',
-  'installing',
-  'launching',
-  'activating',
-  'finalizing',
-] satisfies UpdateState[];
-const NODE_STATES = ['unprovisioned', 'provisioned', 'paused', 'error'] satisfies NodeState[];
 const ITEM_STATES = ['downloading', 'pending', 'installing', 'installed', 'failed'] satisfies ItemState[];
-const INSTANCE_STATES = ['activating', 'active', 'inactive', 'failed'] satisfies InstanceState[];
 
 export interface UnitMetricsFacts {
   readonly report: UnitReport;

@@ -3,7 +3,15 @@ import type { MessageInitShape } from '@bufbuild/protobuf';
 import * as z from 'zod';
 import type { iam } from '../api/contracts.ts';
 import { iamErrorMessage, readErrorMessage } from '../api/index.ts';
-import { AosError, type ErrorInfo, type NodeState, readDocument, toIamErrorInfo } from '../core/index.ts';
+import {
+  AosError,
+  type ErrorInfo,
+  isNodeState,
+  NODE_STATES,
+  type NodeState,
+  readDocument,
+  toIamErrorInfo,
+} from '../core/index.ts';
 import {
   MAX_ATTRIBUTE_LENGTH,
   MAX_ATTRIBUTES,
@@ -46,13 +54,6 @@ export interface NodeInfo {
   readonly attrs: Readonly<Record<string, string>>;
   readonly state: NodeState;
   readonly error?: ErrorInfo | undefined;
-}
-
-const NODE_STATES: ReadonlySet<string> = new Set<NodeState>(['unprovisioned', 'provisioned', 'paused', 'error']);
-
-/** Exactly the four words of wire and file. */
-export function isNodeState(text: string): text is NodeState {
-  return NODE_STATES.has(text);
 }
 
 export function nodeInfoMessage(info: NodeInfo): MessageInitShape<typeof iam.NodeInfoSchema> {
@@ -194,7 +195,7 @@ const StoredNode = z.object({
       }),
     )
     .default([]),
-  state: z.enum(['unprovisioned', 'provisioned', 'paused', 'error']),
+  state: z.enum(NODE_STATES),
   errorInfo: z
     .object({ aosCode: z.number().default(0), exitCode: z.number().default(0), message: z.string().default('') })
     .optional(),

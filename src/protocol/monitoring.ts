@@ -1,8 +1,8 @@
 /** Usage of resources (spec/cloud-protocol.md 8.7). */
 import * as z from 'zod';
+import { INSTANCE_STATES, NODE_STATES } from '../core/index.ts';
 import { CodenameIdentity, instanceShape } from './identity.ts';
 import { message } from './message.ts';
-import { INSTANCE_STATES, NODE_STATES } from './unit-status.ts';
 import { list, Time, Uint } from './values.ts';
 
 export const MonitoringSample = z.object({

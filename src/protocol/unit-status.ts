@@ -1,11 +1,9 @@
 /** The actual state of the unit, whole or what changed (spec/cloud-protocol.md 8.4). */
 import * as z from 'zod';
+import { INSTANCE_STATES, NODE_STATES } from '../core/index.ts';
 import { CodenameIdentity, Identity } from './identity.ts';
 import { message, OptionalErrorInfo } from './message.ts';
 import { list, Uint } from './values.ts';
-
-export const NODE_STATES = ['unprovisioned', 'provisioned', 'paused', 'error'] as const;
-export const INSTANCE_STATES = ['activating', 'active', 'inactive', 'failed'] as const;
 
 /** `error` is written by other editions of the schema (spec/cloud-protocol.md 13). */
 const ItemStateText = z

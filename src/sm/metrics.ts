@@ -1,5 +1,5 @@
 /** Metrics of the node and of its instances (spec/beyond.md P-14). Pure. */
-import type { InstanceState } from '../core/index.ts';
+import { INSTANCE_STATES } from '../core/index.ts';
 import { countBy, type Metric, type MetricLabels, type MetricSample, metric } from '../daemon/index.ts';
 import type { NodeInfo } from './model.ts';
 import type { Reading, Traffic } from './monitoring/index.ts';
@@ -7,7 +7,6 @@ import type { RunningInstance } from './runtime/index.ts';
 
 /** Jiffies of /proc/stat in a second: part of Linux's interface, whatever the kernel's own clock is. */
 const JIFFIES_PER_SECOND = 100;
-const INSTANCE_STATES = ['activating', 'active', 'inactive', 'failed'] satisfies InstanceState[];
 
 export interface NodeMetricsFacts {
   readonly node: Pick<NodeInfo, 'nodeId' | 'nodeType' | 'maxDmips' | 'totalRam' | 'partitions'>;

@@ -1,10 +1,8 @@
 /** From IAM's messages to plain data (spec/cm.md 7.7). */
 
 import type { iam } from '../../api/contracts.ts';
-import { fromErrorInfo, type NodeState, toErrorInfo } from '../../core/index.ts';
+import { fromErrorInfo, isNodeState, toErrorInfo } from '../../core/index.ts';
 import type { IamNodeInfo } from '../nodes/index.ts';
-
-const NODE_STATES: ReadonlySet<string> = new Set(['unprovisioned', 'provisioned', 'paused', 'error']);
 
 /** An unknown state counts as `error`: nothing is placed on such a node. */
 export function readNodeInfo(message: iam.NodeInfo): IamNodeInfo {
@@ -32,7 +30,7 @@ export function readNodeInfo(message: iam.NodeInfo): IamNodeInfo {
       totalSize: Number(totalSize),
     })),
     attrs: Object.fromEntries(message.attrs.map(({ name, value }) => [name, value])),
-    state: (NODE_STATES.has(message.state) ? message.state : 'error') as NodeState,
+    state: isNodeState(message.state) ? message.state : 'error',
     isConnected: false,
     ...(error && { error: toErrorInfo(error) }),
   };

@@ -1,9 +1,16 @@
 /** The mark file: what the node is, for units, scripts and tools too (spec/iam.md 6). */
 import { readFile, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { AosError, asAosError, type ErrorInfo, faultPoint, type NodeState, toIamErrorInfo } from '../../core/index.ts';
+import {
+  AosError,
+  asAosError,
+  type ErrorInfo,
+  faultPoint,
+  isNodeState,
+  type NodeState,
+  toIamErrorInfo,
+} from '../../core/index.ts';
 import { syncDirectory, writeFileAtomic } from '../../storage/index.ts';
-import { isNodeState } from '../node-info.ts';
 
 export interface StateReading {
   readonly state: NodeState;
