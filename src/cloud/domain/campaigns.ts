@@ -6,7 +6,11 @@ import type { Campaign } from '../store/campaigns.ts';
 import type { CloudDatabase } from '../store/cloud-database.ts';
 import type { Stores } from '../store/stores.ts';
 import { judgeCampaign, progressOf, takesPart, type UnitProgress, type Verdict } from './campaign-progress.ts';
+import { deployableItem, refusalOf } from './deployable-item.ts';
 import { wantedOn } from './facts.ts';
+
+/** Before campaigns are looked at again that could not be: what units have said is not said again. */
+const LOOK_AGAIN_MS = 5000;
 
 export interface CampaignParts {
   readonly database: CloudDatabase;
@@ -16,6 +20,7 @@ export interface CampaignParts {
   readonly desiredChanged: (systemId: string) => void;
   readonly now: () => Date;
   readonly logger: Logger;
+  readonly lookAgainMs?: number;
 }
 
 export type NewCampaign = Pick<Campaign, 'itemId' | 'version' | 'stages' | 'automatic' | 'fleet' | 'createdBy'>;
@@ -34,6 +39,7 @@ export class Campaigns {
   readonly #news = new Set<string>();
   /** One look after the other; what comes during one waits for the next, together. */
   #looking: Promise<void> | undefined;
+  #again: NodeJS.Timeout | undefined;
 
   constructor(parts: CampaignParts) {
     this.#parts = parts;
@@ -42,9 +48,10 @@ export class Campaigns {
   /** Goes on with what was running, and looks at each status of a unit from now on. */
   async start(): Promise<void> {
     this.#unsubscribe = this.#parts.events.subscribe(({ event, systemId }) => {
-      if (event !== 'status') return;
+      // One that was deleted may have been the last one that was waited for.
+      if (event !== 'status' && event !== 'deleted') return;
       this.#news.add(systemId);
-      this.#looking ??= this.#look();
+      this.#lookSoon();
     });
     const running = await this.#parts.database.read(({ campaigns }) => campaigns.running());
     for (const { id } of running) await this.#judge(id);
@@ -55,6 +62,12 @@ export class Campaigns {
     this.#unsubscribe?.();
     this.#news.clear();
     await this.#looking;
+    clearTimeout(this.#again);
+  }
+
+  #lookSoon(): void {
+    clearTimeout(this.#again);
+    this.#looking ??= this.#look();
   }
 
   /** Looks until there is no news; never rejects. */
@@ -65,19 +78,27 @@ export class Campaigns {
       try {
         for (const id of await this.#reached(units)) await this.#judge(id);
       } catch (error) {
-        this.#parts.logger.error({ error: asAosError(error).message }, 'campaigns could not be looked at');
+        const { logger, lookAgainMs = LOOK_AGAIN_MS } = this.#parts;
+        logger.error({ error: asAosError(error).message }, 'campaigns could not be looked at; they will be again');
+        for (const systemId of units) this.#news.add(systemId);
+        this.#again = setTimeout(() => this.#lookSoon(), lookAgainMs);
+        break;
       }
     }
     this.#looking = undefined;
   }
 
-  /** Running campaigns that have one of the units in their current stage. */
+  /** Running campaigns that have one of the units in their current stage, or may have had one that is gone. */
   #reached(units: readonly string[]): Promise<string[]> {
-    return this.#parts.database.read(async ({ campaigns }) => {
+    return this.#parts.database.read(async ({ campaigns, units: known }) => {
       const reached: string[] = [];
-      for (const campaign of await campaigns.running()) {
+      const running = await campaigns.running();
+      if (running.length === 0) return reached;
+      let isOneGone = false;
+      for (const systemId of units) isOneGone ||= (await known.find(systemId)) === undefined;
+      for (const campaign of running) {
         const stage = new Set(await stageUnits({ campaigns }, campaign));
-        if (units.some((systemId) => stage.has(systemId))) reached.push(campaign.id);
+        if (isOneGone || units.some((systemId) => stage.has(systemId))) reached.push(campaign.id);
       }
       return reached;
     });
@@ -117,6 +138,8 @@ export class Campaigns {
       if (campaign.stage + 1 >= campaign.stages.length) {
         throw new AosError('wrongState', `campaign ${id} is in its last stage`);
       }
+      const { itemId, version, stages, stage } = campaign;
+      await deployableItem(stores, itemId, version, await verifies(stores, stages[stage + 1]!));
       await this.#next(stores, campaign, 'a person began this stage', moves);
       await this.#judgeIn(stores, id, moves);
     });
@@ -176,7 +199,7 @@ export class Campaigns {
         await campaigns.set(id, { state: 'running', stage, reason: verdict.because }, this.#parts.now());
         return;
       }
-      if (verdict.do === 'advance') await this.#next(stores, campaign, verdict.because, moves);
+      if (verdict.do === 'advance') await this.#advance(stores, campaign, verdict.because, moves);
       else await this.#end(stores, campaign, verdict.do === 'stop' ? 'stopped' : 'completed', verdict.because, moves);
     }
   }
@@ -188,6 +211,15 @@ export class Campaigns {
       units.push(progressOf(await this.#facts(stores, systemId), itemId, version));
     }
     return judgeCampaign(campaign, units);
+  }
+
+  /** Begins the next stage, unless its units must not have the version: it may have been rejected since. */
+  async #advance(stores: Stores, campaign: Campaign, reason: string, moves: Moves): Promise<void> {
+    const { itemId, version, stages, stage } = campaign;
+    const item = await stores.items.get(itemId, version);
+    const refusal = refusalOf(item, await verifies(stores, stages[stage + 1]!));
+    if (refusal === undefined) await this.#next(stores, campaign, reason, moves);
+    else await this.#end(stores, campaign, 'stopped', refusal, moves);
   }
 
   async #next(stores: Stores, campaign: Campaign, reason: string, moves: Moves): Promise<void> {
@@ -235,6 +267,11 @@ async function running({ campaigns }: Stores, id: string): Promise<Campaign> {
   const campaign = await campaigns.get(id);
   if (campaign.state === 'running') return campaign;
   throw new AosError('wrongState', `campaign ${id} is ${campaign.state}: ${campaign.reason}`);
+}
+
+/** Whether the units of a set take versions that nobody has verified yet. */
+async function verifies({ unitSets }: Stores, set: string): Promise<boolean> {
+  return (await unitSets.find(set))?.verification ?? false;
 }
 
 async function stageUnits({ campaigns }: Pick<Stores, 'campaigns'>, { id, stage }: Campaign): Promise<string[]> {

@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { eventually, TestCloud } from '../cloud-for-tests.ts';
 import { ScriptedUnit } from '../scripted-unit-for-tests.ts';
 import type { Campaign } from '../store/campaigns.ts';
+import { stateChecksum } from '../store/instance-states.ts';
 import type { UnitProgress } from './campaign-progress.ts';
 
 const STORY_MS = 60_000;
@@ -69,7 +70,7 @@ describe('subjects', { timeout: STORY_MS }, () => {
     expect(await told(unit, 'maps')).toEqual({ subjects: [] });
   });
 
-  test('a user is at one unit at a time', async () => {
+  test('a user is at one unit at a time, and takes states along', async () => {
     const [first, second] = [await online(), await online()];
     await cloud.publish('wallet', '1.0.0');
     await put('/api/subjects/alice', { type: 'user', reported: true });
@@ -77,9 +78,14 @@ describe('subjects', { timeout: STORY_MS }, () => {
     await put(`/api/subjects/alice/units/${first.systemId}`);
     const { data } = await first.next('desiredStatus');
     expect(data.subjects).toEqual([{ identity: { id: 'alice' }, type: 'user', isReportedFromUnit: true }]);
+    const instance = { item: { id: 'wallet' }, subject: { id: 'alice' }, instance: 0 } as const;
+    const state = 'two euros';
+    await first.acked(first.send({ messageType: 'newState', ...instance, state, stateChecksum: stateChecksum(state) }));
     await put(`/api/subjects/alice/units/${second.systemId}`);
     expect(await told(first, 'wallet')).toEqual({ subjects: [] });
     expect(await told(second, 'wallet')).toEqual({ version: '1.0.0', subjects: ['alice'] });
+    second.send({ messageType: 'stateRequest', ...instance, default: false });
+    expect((await second.next('updateState')).data).toMatchObject({ ...instance, state });
   });
 });
 
@@ -170,6 +176,37 @@ describe('campaigns', { timeout: STORY_MS }, () => {
     expect((await cloud.ask('POST', `/api/campaigns/${id}/advance`)).status).toBe(409);
   });
 
+  test('a version that is rejected on the way goes to no other set, by itself or by a person', async () => {
+    const [first, second] = await riders();
+    const itemId = `app-${first.systemId}`;
+    const { id } = await begin(itemId);
+    await told(first, itemId);
+    await put(`/api/items/${itemId}/2.0.0/verification`, { state: 'rejected', reason: 'it leaks' });
+    const pushed = await cloud.ask('POST', `/api/campaigns/${id}/advance`);
+    expect([pushed.status, pushed.body.toString()]).toEqual([409, expect.stringMatching(/was rejected: it leaks/)]);
+    report(first, itemId, '2.0.0');
+    await eventually(() => campaignOf(id)).toMatchObject({
+      ...{ state: 'stopped', stage: 0, reason: `${itemId} 2.0.0 was rejected: it leaks` },
+    });
+    await cloud.must('POST', `${second.path}/resend`);
+    await eventually(
+      () => second.inbox.findLast(({ data }) => data.messageType === 'desiredStatus')?.data,
+    ).toMatchObject({ items: expect.arrayContaining([expect.objectContaining({ version: '1.0.0' })]) });
+  });
+
+  test('does not wait for a unit that was deleted', async () => {
+    const [first, second] = await riders();
+    const itemId = `app-${first.systemId}`;
+    await put(`/api/unit-sets/${itemId}-0`, { units: [first.systemId, second.systemId] });
+    const { id } = await begin(itemId);
+    report(first, itemId, '2.0.0');
+    await eventually(() => campaignOf(id)).toMatchObject({
+      reason: expect.stringMatching(`waits for ${second.systemId}`),
+    });
+    await cloud.must('DELETE', second.path);
+    await eventually(() => campaignOf(id)).toMatchObject({ state: 'completed' });
+  });
+
   test('a deployment of a unit takes the new version, too, and can be rolled back', async () => {
     const unit = await online();
     for (const version of ['1.0.0', '2.0.0']) await cloud.publish('single', version, version);
@@ -179,8 +216,14 @@ describe('campaigns', { timeout: STORY_MS }, () => {
     await told(unit, 'single');
     await cloud.must('POST', '/api/campaigns', { itemId: 'single', version: '2.0.0', stages: ['single'] });
     expect(await told(unit, 'single')).toMatchObject({ version: '2.0.0' });
+    const verify = (state: string) => put('/api/items/single/1.0.0/verification', { state, reason: 'it leaks' });
+    await verify('rejected');
+    const refused = await cloud.ask('POST', `${unit.path}/deployments/single/rollback`);
+    expect([refused.status, refused.body.toString()]).toEqual([409, expect.stringMatching(/was rejected: it leaks/)]);
+    await verify('valid');
+    unit.inbox.splice(0);
     await cloud.must('POST', `${unit.path}/deployments/single/rollback`);
-    expect(await told(unit, 'single')).toMatchObject({ version: '1.0.0' });
+    await eventually(() => unit.inbox.at(-1)?.data).toMatchObject({ items: [{ version: '1.0.0' }] });
   });
 });
 

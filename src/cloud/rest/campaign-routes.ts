@@ -2,10 +2,10 @@
 import * as z from 'zod';
 import { AosError } from '../../core/index.ts';
 import { seesFleet } from '../access/roles.ts';
+import { deployableItem } from '../domain/deployable-item.ts';
 import type { Campaign } from '../store/campaigns.ts';
 import type { Stores } from '../store/stores.ts';
 import type { UnitSet } from '../store/unit-sets.ts';
-import { deployableItem } from './deployable-item.ts';
 import type { RestParts } from './parts.ts';
 import type { Call, Router } from './router.ts';
 

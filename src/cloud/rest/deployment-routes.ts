@@ -1,9 +1,9 @@
 /** What is wanted on units. */
 import * as z from 'zod';
 import { AosError } from '../../core/index.ts';
+import { deployableItem } from '../domain/deployable-item.ts';
 import type { Deployment } from '../store/deployments.ts';
 import type { Stores } from '../store/stores.ts';
-import { deployableItem } from './deployable-item.ts';
 import type { RestParts } from './parts.ts';
 import type { Router } from './router.ts';
 import { unitOf } from './unit-of.ts';
@@ -46,8 +46,7 @@ export function deploymentRoutes(router: Router, parts: RestParts): void {
         const id = await unitOf(stores, call);
         const former = await stores.deployments.find(id, itemId);
         const version = request.version ?? (await deployedOn(stores, id, itemId)).version;
-        const verifies = (await stores.unitSets.ofUnit(id)).some(({ verification }) => verification);
-        const item = await deployableItem(stores, itemId, version, verifies);
+        const item = await deployableItem(stores, itemId, version, await verifies(stores, id));
         const { defaults } = item;
         const wanted: Deployment = {
           ...{ itemId, version },
@@ -77,7 +76,8 @@ export function deploymentRoutes(router: Router, parts: RestParts): void {
       if (formerVersion === undefined) {
         throw new AosError('wrongState', `no version of ${itemId} was deployed on unit ${id} before ${former.version}`);
       }
-      const { version } = await stores.items.get(itemId, formerVersion);
+      // It may have been rejected since.
+      const { version } = await deployableItem(stores, itemId, formerVersion, await verifies(stores, id));
       return { systemId: id, deployment: await want(stores, id, { ...former, version }, former) };
     });
     tell(systemId, deployment.itemId, deployment.version);
@@ -94,6 +94,11 @@ export function deploymentRoutes(router: Router, parts: RestParts): void {
     tell(systemId, itemId, null);
     return { status: 204 };
   });
+}
+
+/** Whether the unit takes versions that nobody has verified yet. */
+async function verifies({ unitSets }: Stores, systemId: string): Promise<boolean> {
+  return (await unitSets.ofUnit(systemId)).some(({ verification }) => verification);
 }
 
 /** Throws `notFound`. */

@@ -3,10 +3,11 @@ import * as z from 'zod';
 import { AosError, compareVersions, readDocument } from '../../core/index.ts';
 import { UnitConfig } from '../../protocol/index.ts';
 import { type Actor, fleetOf, seesFleet } from '../access/roles.ts';
+import { deployableItem } from '../domain/deployable-item.ts';
 import type { Stores } from '../store/stores.ts';
 import type { Subject, Subscription } from '../store/subjects.ts';
 import type { UnitSet } from '../store/unit-sets.ts';
-import { deployableItem } from './deployable-item.ts';
+import type { UnitRow } from '../store/units.ts';
 import { pageOf } from './paging.ts';
 import type { RestParts } from './parts.ts';
 import type { Call, Router } from './router.ts';
@@ -48,6 +49,13 @@ function mustSee<T extends { readonly fleet: string }>(actor: Actor, what: strin
   throw new AosError('notFound', `there is no ${what}`);
 }
 
+/** Throws `wrongState`: whoever operates a fleet would reach a unit of another one. */
+function mustBeOfFleet({ systemId, fleet }: UnitRow, what: string, wanted: string): void {
+  if (wanted === '' || fleet === wanted) return;
+  const where = fleet === '' ? 'in no fleet' : `in fleet "${fleet}"`;
+  throw new AosError('wrongState', `unit ${systemId} is ${where}, ${what} is for units of fleet "${wanted}"`);
+}
+
 function unitSetRoutes(router: Router, { database, fleet }: RestParts): void {
   router.on('GET', '/api/unit-sets', async (call) => {
     const all = await database.read(({ unitSets }) => unitSets.list());
@@ -61,17 +69,21 @@ function unitSetRoutes(router: Router, { database, fleet }: RestParts): void {
     async (call) => {
       const value = await call.read(UnitSetRequest, 'the unit set');
       const name = readDocument(Name, call.param('set'), { what: 'the name of the set' }).value;
-      const set: UnitSet = {
-        ...{ name, fleet: fleetOf(call.actor, value.fleet), verification: value.verification, units: value.units },
-      };
       const { former, stored } = await database.write(async ({ unitSets, units }) => {
         const known = await unitSets.find(name);
         if (known) mustSee(call.actor, `unit set "${name}"`, known);
-        for (const systemId of value.units) mustSee(call.actor, `unit "${systemId}"`, await units.get(systemId));
+        const set: UnitSet = {
+          ...{ name, fleet: fleetOf(call.actor, value.fleet ?? known?.fleet) },
+          ...{ verification: value.verification, units: value.units },
+        };
+        for (const systemId of value.units) {
+          const unit = mustSee(call.actor, `unit "${systemId}"`, await units.get(systemId));
+          mustBeOfFleet(unit, `unit set "${name}"`, set.fleet);
+        }
         await unitSets.put(set);
         return { former: known, stored: await unitSets.get(name) };
       }, 'cloud.unit-set');
-      for (const systemId of new Set([...(former?.units ?? []), ...set.units])) fleet.desiredChanged(systemId);
+      for (const systemId of new Set([...(former?.units ?? []), ...stored.units])) fleet.desiredChanged(systemId);
       return { status: former ? 200 : 201, value: stored };
     },
     UnitSetRequest,
@@ -162,8 +174,11 @@ function subjectRoutes(router: Router, parts: RestParts): void {
   router.on('PUT', '/api/subjects/:subject/units/:unit', async (call) => {
     const { touched, view } = await database.write(async (stores) => {
       const subject = await subjectOf(stores, call);
-      const { systemId } = await stores.units.get(call.param('unit'));
+      const unit = await stores.units.get(call.param('unit'));
+      mustBeOfFleet(unit, `subject "${subject.id}"`, subject.fleet);
+      const { systemId } = unit;
       const left = await stores.subjects.assign(subject, systemId);
+      for (const former of left) await stores.states.takeAlong(subject.id, former, systemId);
       return { touched: [...left, systemId], view: await subjectView(stores, subject) };
     }, 'cloud.subject-unit');
     changed(touched, view.id);

@@ -61,4 +61,18 @@ export class InstanceStateStore {
       now.toISOString(),
     );
   }
+
+  /** A user has gone from one unit to another: the states go along (spec/product.md W14). */
+  async takeAlong(subjectId: string, from: string, to: string): Promise<void> {
+    await this.#sql.run(
+      `INSERT INTO instanceStates (systemId, itemId, subjectId, instance, checksum, state, receivedAt)
+         SELECT CAST(? AS TEXT), itemId, subjectId, instance, checksum, state, receivedAt FROM instanceStates
+         WHERE systemId = ? AND subjectId = ?
+         ON CONFLICT (systemId, itemId, subjectId, instance) DO UPDATE SET
+           checksum = excluded.checksum, state = excluded.state, receivedAt = excluded.receivedAt`,
+      to,
+      from,
+      subjectId,
+    );
+  }
 }

@@ -1,5 +1,6 @@
 /** What every database of a cloud must do, whichever it is. */
 import { describe, expect, test } from 'vitest';
+import { InstanceStateStore } from './instance-states.ts';
 import type { Sql, SqlDatabase } from './sql.ts';
 
 export interface DatabaseUnderTest {
@@ -39,6 +40,22 @@ export function sqlSuite(name: string, open: () => Promise<DatabaseUnderTest>): 
   };
 
   describe(`a database of a cloud in ${name}`, () => {
+    test(
+      'carries the states of a user from one unit to another, over what was there',
+      withDatabase(async (database) => {
+        const states = (sql: Sql) => new InstanceStateStore(sql);
+        const alice = { itemId: 'wallet', subjectId: 'alice', instance: 0 };
+        await database.write(async (sql) => {
+          for (const unit of ['from', 'to']) await addUnit(sql, unit);
+          await states(sql).put('from', alice, 'new', new Date(1));
+          await states(sql).put('from', { ...alice, subjectId: 'bob' }, 'his', new Date(1));
+          await states(sql).put('to', alice, 'old', new Date(0));
+          await states(sql).takeAlong('alice', 'from', 'to');
+        });
+        expect(await database.read((sql) => states(sql).list('to'))).toMatchObject([{ ...alice, state: 'new' }]);
+      }),
+    );
+
     test(
       'gives rows back as they were written, under the names of the SQL',
       withDatabase(async (database) => {

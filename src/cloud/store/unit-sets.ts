@@ -56,13 +56,13 @@ export class UnitSetStore {
     await this.#sql.run('DELETE FROM unitSets WHERE name = ?', name);
   }
 
-  /** Names of the sets of a unit. */
-  async ofUnit(systemId: string): Promise<{ readonly name: string; readonly verification: boolean }[]> {
+  /** The sets of a unit, without their members. */
+  async ofUnit(systemId: string): Promise<Omit<UnitSet, 'units'>[]> {
     const rows = await this.#sql.all<Row>(
       'SELECT unitSets.* FROM unitSets JOIN unitSetMembers USING (name) WHERE systemId = ? ORDER BY name',
       systemId,
     );
-    return rows.map(({ name, verification }) => ({ name, verification: verification === 1 }));
+    return rows.map(({ name, fleet, verification }) => ({ name, fleet, verification: verification === 1 }));
   }
 
   async #fromRow({ name, fleet, verification }: Row): Promise<UnitSet> {
