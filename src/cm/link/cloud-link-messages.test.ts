@@ -1,6 +1,6 @@
 /** Messages of both directions, their receipts, requests and answers. */
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test, vi } from 'vitest';
 import { AosError, silentLogger } from '../../core/index.ts';
@@ -164,6 +164,25 @@ describe('what the unit sends', () => {
     link.send(newState('new'), { durable: true, replaces: 'state i/s/0' });
     await session.next();
     expect((await session.next())?.data).toMatchObject({ messageType: 'newState', state: 'new' });
+  });
+
+  test('[R-02] an ack is taken also while the disk is full', async () => {
+    cloud.acknowledges = false;
+    const store = new MemoryOutboxStore();
+    store.put = (message) => void store.messages.set(message.txn, message);
+    store.remove = () => {
+      throw new AosError('noMemory', 'not enough space', { exitCode: constants.errno.ENOSPC });
+    };
+    const link = open({ store });
+    const session = await cloud.nextSession();
+    session.ack((await session.next())!.header.txn);
+    await connected(link);
+    const known = new Promise<void>((resolve) =>
+      link.send(newState('new'), { durable: true, onAcknowledged: resolve }),
+    );
+    session.ack((await session.next())!.header.txn);
+    await known;
+    expect(link.connected).toBe(true);
   });
 
   test('a message that does not fit its schema is not sent and harms nobody', async () => {

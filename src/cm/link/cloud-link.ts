@@ -90,7 +90,11 @@ export class CloudLink implements CloudLinkApi {
       ...this.#numbers,
       ackTimeoutMs: options.cloudResponseWaitTimeoutMs,
     });
-    this.#inbox = new Inbox(this.#numbers.maxWaitingPerKind, options.logger);
+    this.#inbox = new Inbox({
+      maxWaiting: this.#numbers.maxWaitingPerKind,
+      clock: this.#clock,
+      logger: options.logger,
+    });
     this.#receiver = new Receiver({
       systemId: options.systemId,
       outbox: this.#outbox,

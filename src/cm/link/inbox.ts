@@ -1,6 +1,7 @@
 /** Messages of the cloud: each once, in order of arrival per kind (spec/decisions.md C-15, C-16). */
-import { asAosError, type Logger } from '../../core/index.ts';
+import { asAosError, type Clock, type Logger } from '../../core/index.ts';
 import type { CloudMessage } from '../../protocol/index.ts';
+import { untilStored } from '../until-stored.ts';
 import type { HandledType, Handler, Received } from './model.ts';
 
 /** The transactions seen last. */
@@ -31,17 +32,27 @@ interface Waiting {
 
 type AnyHandler = (message: CloudMessage, received: Received) => Promise<void> | void;
 
-/** One ordered queue per kind of message; different kinds overlap. */
+export interface InboxOptions {
+  /** Messages of one kind that wait for the one before them. */
+  readonly maxWaiting: number;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/**
+ * One ordered queue per kind of message; different kinds overlap. What a full disk does not let happen is done when there is
+ * room: the cloud does not say again what is acknowledged.
+ */
 export class Inbox {
-  readonly #maxWaiting: number;
+  readonly #options: InboxOptions;
   readonly #logger: Logger;
   readonly #handlers = new Map<string, AnyHandler>();
   readonly #queues = new Map<string, Waiting[]>();
-  #closed = false;
+  readonly #closing = new AbortController();
 
-  constructor(maxWaiting: number, logger: Logger) {
-    this.#maxWaiting = maxWaiting;
-    this.#logger = logger;
+  constructor(options: InboxOptions) {
+    this.#options = options;
+    this.#logger = options.logger;
   }
 
   handle<T extends HandledType>(type: T, handler: Handler<T>): void {
@@ -51,14 +62,14 @@ export class Inbox {
   /** False when too many of this kind wait: the message must be neither acknowledged nor remembered. */
   deliver(message: CloudMessage, received: Received): boolean {
     const { messageType } = message;
-    if (this.#closed) return false;
+    if (this.#closing.signal.aborted) return false;
     if (!this.#handlers.has(messageType)) {
       this.#logger.warn({ messageType, txn: received.txn }, 'nobody waits for this message; it is ignored');
       return true;
     }
     const queue = this.#queues.get(messageType);
     if (queue) {
-      if (queue.length >= this.#maxWaiting) return false;
+      if (queue.length >= this.#options.maxWaiting) return false;
       queue.push({ message, received });
       return true;
     }
@@ -70,16 +81,22 @@ export class Inbox {
 
   /** Nothing more is handed out; a handler that runs finishes by itself. */
   close(): void {
-    this.#closed = true;
+    this.#closing.abort();
   }
 
   async #drain(messageType: string, queue: Waiting[]): Promise<void> {
-    for (let next = queue[0]; next && !this.#closed; next = queue[0]) {
+    const { signal } = this.#closing;
+    for (let next = queue[0]; next && !signal.aborted; next = queue[0]) {
+      const { message, received } = next;
+      const about = { messageType, txn: received.txn };
+      const onFull = (error: string) =>
+        this.#logger.warn({ ...about, error }, 'a message of the cloud waits for room on the disk');
+      const work = () => this.#handlers.get(messageType)!(message, received);
       try {
-        await this.#handlers.get(messageType)!(next.message, next.received);
+        await untilStored(work, { clock: this.#options.clock, signal, onFull });
       } catch (error) {
         this.#logger.error(
-          { messageType, txn: next.received.txn, error: asAosError(error).message },
+          { ...about, error: asAosError(error).message },
           'a message of the cloud could not be carried out',
         );
       }

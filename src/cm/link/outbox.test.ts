@@ -1,5 +1,7 @@
+import { constants } from 'node:os';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { AosError } from '../../core/index.ts';
 import { MemoryOutboxStore } from './link-for-tests.ts';
 import { Outbox, type OutboxMessage } from './outbox.ts';
 
@@ -120,6 +122,25 @@ describe('sending', () => {
     expect(drain(make(store))).toEqual(['a']);
     outbox.forget('a');
     expect(store.messages.size).toBe(0);
+  });
+
+  test('[R-02] a full disk keeps no acknowledged message from leaving; it is forgotten with the next one', () => {
+    const store = new MemoryOutboxStore();
+    const outbox = make(store);
+    outbox.add(message('a', { durable: true }));
+    outbox.add(message('b', { durable: true }));
+    drain(outbox);
+    const remove = store.remove;
+    store.remove = () => {
+      throw new AosError('noMemory', 'not enough space', { exitCode: constants.errno.ENOSPC });
+    };
+    expect(outbox.forget('a')).toBe(true);
+    expect(outbox.size).toBe(1);
+    store.remove = remove;
+    outbox.add(message('c', { durable: true }));
+    expect([...store.messages.keys()]).toEqual(['b', 'c']);
+    outbox.sessionEnded();
+    expect(drain(outbox)).toEqual(['b', 'c']);
   });
 
   test('a message that goes down with every session is given up in the end', () => {

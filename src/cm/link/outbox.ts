@@ -2,6 +2,7 @@
  * Messages on their way to the cloud: queued in order, sent, acknowledged or sent again (spec/cloud-protocol.md 6,
  * spec/decisions.md 2.5, CM-63). Knows no socket; time comes in as an argument.
  */
+import { isDiskFull } from '../../storage/index.ts';
 import type { OutboxStore, StoredMessage } from './outbox-store.ts';
 
 export interface OutboxMessage extends StoredMessage {
@@ -50,6 +51,8 @@ export class Outbox {
   /** Durable ones that nobody acknowledged in this session; the next session tries again. */
   readonly #resting = new Map<string, Entry>();
   readonly #keys = new Map<string, string>();
+  /** Nobody needs them any more, and a full disk has not let them go. */
+  readonly #stale = new Set<string>();
   #bytes = 0;
   #seq = 0;
 
@@ -79,8 +82,10 @@ export class Outbox {
     const old = replaced === undefined ? undefined : this.#find(replaced);
     const room = this.#makeRoom(message, old);
     if (!room.fits) return [{ message, because: 'the queue is full' }];
-    if (message.durable) this.#store.put(message, old?.durable ? [old.txn] : []);
-    else if (old?.durable) this.#store.remove([old.txn]);
+    if (message.durable) {
+      this.#store.put(message, old?.durable ? [old.txn, ...this.#stale] : [...this.#stale]);
+      this.#stale.clear();
+    } else if (old?.durable) this.#unstore(old.txn);
     if (old) this.#leave(old);
     const entry = this.#enter(message);
     if (options.first) {
@@ -125,7 +130,7 @@ export class Outbox {
   forget(txn: string): boolean {
     const entry = this.#find(txn);
     if (!entry) return false;
-    if (entry.durable) this.#store.remove([txn]);
+    if (entry.durable) this.#unstore(txn);
     this.#leave(entry);
     entry.onAcknowledged?.();
     return true;
@@ -186,6 +191,17 @@ export class Outbox {
       }
     }
     return dropped;
+  }
+
+  /** What a full disk does not let go goes with the next one; a restart before that sends it once more. */
+  #unstore(txn: string): void {
+    this.#stale.add(txn);
+    try {
+      this.#store.remove([...this.#stale]);
+      this.#stale.clear();
+    } catch (error) {
+      if (!isDiskFull(error)) throw error;
+    }
   }
 
   #find(txn: string): Entry | undefined {

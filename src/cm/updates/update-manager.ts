@@ -25,6 +25,7 @@ import type { EventSink } from '../events/index.ts';
 import type { WantedItem } from '../images/index.ts';
 import type { InstanceStatus, ItemStatus, RunRequest } from '../model.ts';
 import { UPDATE } from '../numbers.ts';
+import { untilStored } from '../until-stored.ts';
 import { carryOutOrders, type OrderReports, type OrderTargets } from './carry-out-orders.ts';
 import { type Desired, mergeDesired, wantedItems } from './desired.ts';
 import { type Origin, whyBundleIsOld, whyIgnored, whyOlder } from './origin.ts';
@@ -33,7 +34,6 @@ import { kindsOf, type UpdateKind } from './release-rules.ts';
 import { isRollingBack, planRollBack, type RejectedItem, stillRejected, wantsRollback } from './roll-back.ts';
 import { afterDownload, runRequests } from './run-requests.ts';
 import { untilActive } from './until-active.ts';
-import { untilStored } from './until-stored.ts';
 import type { UpdateStore } from './update-store.ts';
 
 export interface UpdateImages {

@@ -1,7 +1,7 @@
 /** Work that a full disk does not let happen now (spec/beyond.md R-02): the only cure is room, which others make. */
-import type { Clock } from '../../core/index.ts';
-import { isDiskFull } from '../../storage/index.ts';
-import { UPDATE } from '../numbers.ts';
+import { asAosError, type Clock } from '../core/index.ts';
+import { isDiskFull } from '../storage/index.ts';
+import { UPDATE } from './numbers.ts';
 
 export interface StoreOptions {
   readonly clock: Clock;
@@ -18,8 +18,9 @@ export async function untilStored<T>(work: () => T | Promise<T>, { clock, signal
     try {
       return await work();
     } catch (error) {
-      if (!isDiskFull(error)) throw error;
-      if (tries === 1) onFull(error.message);
+      const full = asAosError(error);
+      if (!isDiskFull(full)) throw error;
+      if (tries === 1) onFull(full.message);
     }
     await clock.sleep(UPDATE.storeAgainMs, signal);
   }
