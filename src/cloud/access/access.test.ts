@@ -82,6 +82,45 @@ describe('the table of access', () => {
     expect(sets.map(({ name }) => name)).toEqual(['mine']);
   });
 
+  test('a unit that is in groups of a fleet does not leave it, nor get into those of another: its owner would reach it', async () => {
+    const unit = await ScriptedUnit.register(cloud);
+    const move = (fleet: string) => cloud.ask('PUT', `${unit.path}/fleet`, { fleet });
+    const leave = async (path: string) => expect((await ask('fleetOwner', 'DELETE', path)).status).toBe(204);
+    const set = { fleet: 'north', units: [unit.systemId] };
+    const refused = await cloud.ask('PUT', '/api/unit-sets/moving', set);
+    expect([refused.status, refused.body.toString()]).toEqual([409, expect.stringMatching(/is in no fleet, unit set/)]);
+    expect((await move('north')).status).toBe(200);
+    await cloud.must('PUT', '/api/unit-sets/moving', set);
+    await ask('fleetOwner', 'PUT', '/api/subjects/moving', {});
+    await ask('fleetOwner', 'PUT', `/api/subjects/moving/units/${unit.systemId}`);
+    const stays = await move('south');
+    expect([stays.status, stays.body.toString()]).toEqual([
+      409,
+      expect.stringMatching(/is in unit set .*moving.*, subject .*moving.* of another fleet; take it out first/),
+    ]);
+    await leave('/api/unit-sets/moving');
+    await leave(`/api/subjects/moving/units/${unit.systemId}`);
+    expect((await move('south')).status).toBe(200);
+    expect((await cloud.ask('PUT', `/api/subjects/moving/units/${unit.systemId}`)).status).toBe(409);
+  });
+
+  test('a set that an OEM changes stays that of its fleet', async () => {
+    await ask('fleetOwner', 'PUT', '/api/unit-sets/kept', { units: [own.systemId] });
+    expect(await cloud.must('PUT', '/api/unit-sets/kept', { units: [] })).toMatchObject({ fleet: 'north' });
+  });
+
+  test('states of instances, which are for an OEM alone, do not stand in the log of messages', async () => {
+    await own.comeOnline();
+    const state = { item: { id: 'a' }, subject: { id: 's' }, instance: 0, stateChecksum: '00', state: 'private words' };
+    await own.acked(own.send({ messageType: 'newState', ...state } as Parameters<typeof own.send>[0]));
+    await cloud.must('PUT', `${own.path}/states/a/s/0`, { state: 'private words' });
+    await own.next('updateState');
+    const { body } = await ask('fleetOwner', 'GET', `${own.path}/messages`);
+    expect(body.toString()).toMatch(/newState.*updateState/s);
+    expect(body.toString()).not.toContain('private words');
+    own.disconnect();
+  });
+
   test('a service provider publishes for the own name only, sees own items only, and they wait for verification', async () => {
     const { index } = await cloud.publish('foreign', '1.0.0');
     const put = (body: object) => ask('serviceProvider', 'PUT', '/api/items/theirs/1.0.0', body);
@@ -92,6 +131,19 @@ describe('the table of access', () => {
     const list = JSON.parse((await ask('serviceProvider', 'GET', '/api/items')).body.toString()) as { id: string }[];
     expect(list.map(({ id }) => id)).toEqual(['theirs']);
     expect((await ask('serviceProvider', 'DELETE', '/api/items/foreign/1.0.0')).status).toBe(403);
+  });
+
+  test('a service provider learns nothing of items of others, nor of units', async () => {
+    const { index } = await cloud.publish('hidden', '1.0.0');
+    const taken = await ask('serviceProvider', 'PUT', '/api/items/hidden/1.0.0', { indexDigest: index });
+    expect(taken.status).toBe(403);
+    expect(taken.body.toString()).not.toContain(index);
+    await ask('serviceProvider', 'PUT', '/api/items/wide/1.0.0', { indexDigest: index });
+    await cloud.must('PUT', '/api/items/wide/1.0.0/verification', { state: 'valid' });
+    await cloud.must('PUT', `${own.path}/deployments/wide`, { version: '1.0.0' });
+    const used = await ask('serviceProvider', 'DELETE', '/api/items/wide/1.0.0');
+    expect([used.status, used.body.toString()]).toEqual([409, expect.stringMatching(/is deployed by those who/)]);
+    expect(used.body.toString()).not.toContain(own.systemId);
   });
 
   test('a certificate of a user stands for the user until the user is deleted', async () => {

@@ -8,14 +8,16 @@ import { UnitEvents } from '../model/unit-events.ts';
 import { type Selection, streamEvents } from './event-stream.ts';
 
 let events: UnitEvents;
-let selection: Selection;
+let selection: Omit<Selection, 'isStill'> & Partial<Selection>;
+
+const isStill = async () => true;
 let server: Server;
 let address: string;
 const readers: AbortController[] = [];
 
 beforeEach(async () => {
   events = new UnitEvents(silentLogger);
-  server = createServer((_, response) => streamEvents(response, events, silentLogger, selection));
+  server = createServer((_, response) => streamEvents(response, events, silentLogger, { isStill, ...selection }));
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   address = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
 });
@@ -77,6 +79,21 @@ test('when it cannot be found out what a reader sees, it is cut off and gets not
   expect(unitsIn(got.text)).toEqual([]);
 });
 
+test('a reader that is nobody any more gets nothing more; while that cannot be found out, the stream stays', async () => {
+  let look = () => Promise.resolve(true);
+  selection = { heartbeatMs: 5, isStill: () => look() };
+  const got = await read();
+  await eventually(() => got.text).toContain('still here');
+  look = () => Promise.reject(new Error('the database is away'));
+  events.publish('u', 'connected');
+  await eventually(() => got.text).toContain('event: connected');
+  expect(got.ended).toBe(false);
+  look = () => Promise.resolve(false);
+  await eventually(() => got.ended).toBe(true);
+  events.publish('u', 'disconnected');
+  expect(got.text).not.toContain('event: disconnected');
+});
+
 test('for a reader that is gone already nothing begins', async () => {
   let followers = 0;
   const follow = () => {
@@ -88,7 +105,7 @@ test('for a reader that is gone already nothing begins', async () => {
     server.removeAllListeners('request');
     server.once('request', (_, response) => {
       response.destroy();
-      streamEvents(response, watched, silentLogger, {});
+      streamEvents(response, watched, silentLogger, { isStill });
       resolve();
     });
   });

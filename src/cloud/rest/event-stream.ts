@@ -14,13 +14,16 @@ export interface Selection {
   readonly systemId?: string;
   /** Whether the reader sees a unit; absent: all that there are. */
   readonly sees?: (systemId: string) => Promise<boolean>;
+  /** Whether the reader is still who it was when it asked, and may see this; it is looked at again and again. */
+  readonly isStill: () => Promise<boolean>;
+  readonly heartbeatMs?: number;
 }
 
-/** Sends the news of one unit, or of all that the reader sees, until the reader goes away. */
+/** Sends the news of one unit, or of all that the reader sees, until the reader goes away or is nobody any more. */
 export function streamEvents(response: ServerResponse, events: UnitEvents, logger: Logger, selection: Selection): void {
   // The reader may have gone while it was found out who it is: nobody would end what begins here.
   if (response.destroyed) return;
-  const { systemId, sees } = selection;
+  const { systemId, sees, isStill, heartbeatMs = HEARTBEAT_MS } = selection;
   response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' });
   response.write(': these are the news\n\n');
   const send = (news: UnitEvent) => {
@@ -34,7 +37,18 @@ export function streamEvents(response: ServerResponse, events: UnitEvents, logge
     else if (waiting.size < MAX_WAITING) waiting.push(news);
     else response.destroy();
   });
-  const heartbeat = setInterval(() => response.write(': still here\n\n'), HEARTBEAT_MS);
+  const beat = async () => {
+    if (await isStill()) response.write(': still here\n\n');
+    else response.end();
+  };
+  const heartbeat = setInterval(() => {
+    beat().catch((error) =>
+      logger.warn(
+        { error: asAosError(error).message },
+        'it could not be found out whether a reader may still have news',
+      ),
+    );
+  }, heartbeatMs);
   response.on('close', () => {
     clearInterval(heartbeat);
     unsubscribe();

@@ -84,6 +84,7 @@ export function itemRoutes(router: Router, parts: RestParts): void {
       };
       const blobs = await collectBlobs(vault, database, item.indexDigest, request.type);
       const { added, published } = await database.write(async ({ items }) => {
+        for (const known of await items.versions(id)) mustOwn(call.actor, known.owner);
         // One that no item needed may have been removed with another item meanwhile.
         await mustHave(items, 'blob', blobs);
         const isNew = await items.add(item, blobs);
@@ -104,7 +105,9 @@ export function itemRoutes(router: Router, parts: RestParts): void {
         ...(await campaigns.usersOf(id, version)),
       ];
       if (users.length > 0) {
-        throw new AosError('wrongState', `${id} ${version} is deployed on ${users.join(', ')}; remove it there first`);
+        // A service provider sees neither units nor subjects.
+        const where = call.actor.role === 'serviceProvider' ? 'by those who operate units' : `on ${users.join(', ')}`;
+        throw new AosError('wrongState', `${id} ${version} is deployed ${where}; remove it there first`);
       }
       return items.remove(id, version);
     }, 'cloud.item-removal');

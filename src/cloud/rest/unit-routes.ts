@@ -1,12 +1,14 @@
 /** Units: what they are, and what happens to them. */
 import * as z from 'zod';
+import { AosError } from '../../core/index.ts';
 import { seesFleet } from '../access/roles.ts';
 import type { Stores } from '../store/stores.ts';
+import { actorOf } from './authenticate.ts';
 import { streamEvents } from './event-stream.ts';
 import { readLimit } from './limits.ts';
 import { pageOf } from './paging.ts';
 import type { RestParts } from './parts.ts';
-import type { Router } from './router.ts';
+import type { Call, Router } from './router.ts';
 import { unitOf } from './unit-of.ts';
 import { type UnitView, unitView } from './unit-view.ts';
 
@@ -60,6 +62,7 @@ export function unitRoutes(router: Router, parts: RestParts): void {
       const value = await call.read(FleetRequest, 'the fleet');
       const changed = await database.write(async (stores) => {
         const id = await unitOf(stores, call);
+        await mustBeFree(stores, id, value.fleet);
         await stores.units.setFleet(id, value.fleet);
         return view(stores, id);
       });
@@ -81,20 +84,29 @@ export function unitRoutes(router: Router, parts: RestParts): void {
     return { status: 200, value: await database.read((stores) => view(stores, systemId)) };
   });
 
-  router.on('GET', '/api/events', ({ response, actor }) => {
+  /** A user may be deleted, a session end, a unit go to another fleet, while news flow. */
+  const isStill = async ({ request, actor }: Call, systemId?: string): Promise<boolean> => {
+    const same = await actorOf(request, database, now());
+    if (same?.name !== actor.name || same.role !== actor.role || same.scope !== actor.scope) return false;
+    const unit = systemId === undefined ? undefined : await database.read(({ units }) => units.find(systemId));
+    return unit === undefined || seesFleet(same, unit.fleet);
+  };
+
+  router.on('GET', '/api/events', (call) => {
+    const { response, actor } = call;
     // An OEM sees all units: nobody need look whose each of them is.
     const seesAll = seesFleet(actor, '');
     const sees = async (systemId: string) => {
       const unit = await database.read(({ units }) => units.find(systemId));
       return seesFleet(actor, unit?.fleet ?? '');
     };
-    streamEvents(response, events, logger, { ...(!seesAll && { sees }) });
+    streamEvents(response, events, logger, { isStill: () => isStill(call), ...(!seesAll && { sees }) });
     return undefined;
   });
 
   router.on('GET', '/api/units/:unit/events', async (call) => {
     const systemId = await database.read((stores) => unitOf(stores, call));
-    streamEvents(call.response, events, logger, { systemId });
+    streamEvents(call.response, events, logger, { systemId, isStill: () => isStill(call, systemId) });
     return undefined;
   });
 
@@ -110,4 +122,15 @@ export function unitRoutes(router: Router, parts: RestParts): void {
     const systemId = await database.read((stores) => unitOf(stores, call));
     return { status: 202, value: { txn: await fleet.resendDesired(systemId) } };
   });
+}
+
+/** Throws `wrongState` for a unit that is in groups of another fleet: its owner would still reach it. */
+async function mustBeFree({ subjects, unitSets }: Stores, systemId: string, fleet: string): Promise<void> {
+  const isForeign = (group: { readonly fleet: string }) => group.fleet !== '' && group.fleet !== fleet;
+  const groups = [
+    ...(await unitSets.ofUnit(systemId)).filter(isForeign).map(({ name }) => `unit set "${name}"`),
+    ...(await subjects.ofUnit(systemId)).filter(isForeign).map(({ id }) => `subject "${id}"`),
+  ];
+  if (groups.length === 0) return;
+  throw new AosError('wrongState', `unit ${systemId} is in ${groups.join(', ')} of another fleet; take it out first`);
 }

@@ -36,9 +36,15 @@ const MAX_KEPT_BYTES = 32 * 1024 * 1024;
 /** Members whose values are for the unit alone: they are not to be found in a log. */
 const SECRET_MEMBERS = new Set(['password', 'secret', 'blockKey', 'bearerToken']);
 
-/** The text of a message without its secrets. */
+/** Messages whose `state` is what an instance has stored for its user. */
+const STATE_MESSAGES: ReadonlySet<unknown> = new Set(['newState', 'updateState']);
+
+/** The text of a message without its secrets, and without data of users. */
 function textOf(data: unknown): string {
-  return JSON.stringify(data, (key, value: unknown) => (SECRET_MEMBERS.has(key) ? '…' : value));
+  return JSON.stringify(data, function (this: { readonly messageType?: unknown }, key, value: unknown) {
+    const isOfUser = key === 'state' && STATE_MESSAGES.has(this.messageType);
+    return isOfUser || SECRET_MEMBERS.has(key) ? '…' : value;
+  });
 }
 
 type Row = { readonly [K in keyof LoggedMessage]-?: LoggedMessage[K] | null } & { readonly data: string | null };
