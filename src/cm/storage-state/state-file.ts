@@ -20,6 +20,16 @@ export function stateChecksumOf(content: string | Uint8Array): string {
   return createHash('sha3-224').update(content).digest('hex');
 }
 
+/**
+ * Whether a cloud means this state by its checksum; the published schema has SHA-256 where AosCore 9.1 has SHA3-224
+ * (spec/decisions.md C-25).
+ */
+export function isStateChecksum(text: string, content: string): boolean {
+  const sha256 = createHash('sha256').update(content).digest();
+  const hex = text.toLowerCase();
+  return hex === stateChecksumOf(content) || hex === sha256.toString('hex') || text === sha256.toString('base64');
+}
+
 export interface StateContent {
   /** Absent when the content is no UTF-8 text and cannot be told to the cloud. */
   readonly text?: string;

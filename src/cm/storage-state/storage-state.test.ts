@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { randomUUID } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { chown, link, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -346,6 +346,30 @@ describe('states', () => {
     await storage.prepare(REQUEST);
     expect(sent).toMatchObject([{ messageType: 'newState', state: '' }]);
   });
+
+  test.each(['hex', 'base64'] as const)(
+    '[CM-103] [CM-105] a cloud that knows states by SHA-256 in %s is understood',
+    async (encoding) => {
+      const sha256 = (state: string) => createHash('sha256').update(state).digest(encoding);
+      const storage = await start();
+      await storage.prepare(REQUEST);
+      await storage.update({ messageType: 'updateState', ...NAMES, stateChecksum: sha256('given'), state: 'given' });
+      expect(await readFile(statePath(), 'utf8')).toBe('given');
+      expect(storage.stateChecksum(IDENT)).toBe(stateChecksumOf('given'));
+      sent.length = 0;
+      await writeState('new');
+      await until(() => sent.length > 0);
+      const verdict = { messageType: 'stateAcceptance', ...NAMES, result: 'accepted', reason: '' } as const;
+      await expect(storage.accept({ ...verdict, checksum: sha256('other') })).rejects.toMatchObject({
+        code: 'invalidChecksum',
+      });
+      await storage.accept({ ...verdict, checksum: sha256('new') });
+      await storage.stop();
+      sent.length = 0;
+      await start();
+      expect(sent).toEqual([]);
+    },
+  );
 
   test('a state that does not match its checksum is refused', async () => {
     const storage = await start();

@@ -27,6 +27,7 @@ import {
 import {
   beginWrite,
   finishWrite,
+  isStateChecksum,
   readState,
   type StateContent,
   stateChecksumOf,
@@ -204,7 +205,7 @@ export class StorageState {
     const ident = identOf(message);
     return this.#exclusively(ident, async () => {
       const { row, watched } = this.#known(ident);
-      if (message.checksum.toLowerCase() !== watched.current) {
+      if (message.checksum.toLowerCase() !== watched.current && !(await this.#isMeant(message, row, watched))) {
         throw new AosError('invalidChecksum', `the verdict is about another state of ${instanceName(ident)}`);
       }
       if (message.result === 'accepted') this.#store.put({ ...row, checksum: watched.current });
@@ -224,7 +225,7 @@ export class StorageState {
         throw new AosError('noMemory', 'update state exceeds quota');
       }
       const checksum = stateChecksumOf(message.state);
-      if (checksum !== message.stateChecksum.toLowerCase()) {
+      if (!isStateChecksum(message.stateChecksum, message.state)) {
         throw new AosError('invalidChecksum', `the state for ${instanceName(ident)} is not what its checksum says`);
       }
       const path = this.#statePath(ident);
@@ -255,6 +256,12 @@ export class StorageState {
     const watched = this.#watched.get(instanceKey(ident));
     if (!row || !watched) throw new AosError('notFound', `${instanceName(ident)} has no state on this unit`);
     return { row, watched };
+  }
+
+  /** Whether the verdict names the present state by the checksum of another kind. */
+  async #isMeant({ checksum }: StateAcceptance, row: StateRow, watched: Watched): Promise<boolean> {
+    const { text, ...present } = await readState(this.#statePath(row.ident), limitOf(row));
+    return present.checksum === watched.current && text !== undefined && isStateChecksum(checksum, text);
   }
 
   /** Begins to look after a state: what it is now, compared with what the cloud knows (spec/decisions.md CM-45). */
