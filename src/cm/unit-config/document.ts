@@ -85,9 +85,11 @@ export function nodeConfigOf(document: UnitConfigDocument | undefined, nodeId: s
   };
 }
 
-/** The file as this and other implementations of 9.1 write it. */
+/** The file as this and other implementations of 9.1 write it. Throws `noMemory` when it could not be read again. */
 export function writeUnitConfig({ formatVersion, version, nodes }: UnitConfigDocument): string {
-  return JSON.stringify({ formatVersion, version, nodes: nodes.map(writeEntry) });
+  const text = JSON.stringify({ formatVersion, version, nodes: nodes.map(writeEntry) });
+  checkSize(text);
+  return text;
 }
 
 function writeEntry({ version, node, nodeGroupSubject, ...rest }: NodeEntry) {

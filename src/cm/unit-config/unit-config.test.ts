@@ -153,6 +153,19 @@ describe('in the unit', () => {
     await until(() => sm.config.version === '1.0.0');
   });
 
+  test('[CM-93] a configuration that could not be read again after a restart is refused, and the one in force stays', async () => {
+    const unit = await createUnit({ nodes: [] });
+    await unit.config.apply(version('1.0.0'), unit.signal);
+    const nodes = Array.from({ length: 1000 }, (_, index) => ({
+      nodeGroupSubject: { codename: `type-${index}`.padEnd(60, 'x') },
+    }));
+    const refused = await unit.config.apply({ formatVersion: '1', version: '2.0.0', nodes }, unit.signal);
+    expect(refused).toMatchObject({ version: '2.0.0', state: 'failed', error: { aosCode: 3 } });
+    await unit.shutDown();
+    await unit.boot();
+    expect(unit.config.status()).toEqual({ version: '1.0.0', state: 'installed' });
+  });
+
   test('nodes without a service manager do not keep a configuration from being installed', async () => {
     const unit = await createUnit({ nodes: [iamNode('main', { attrs: {} })] });
     expect(await unit.config.apply(version('1.0.0'), unit.signal)).toMatchObject({ state: 'installed' });

@@ -112,7 +112,8 @@ export class UnitConfig {
 
   /**
    * Checks the version and asks every connected node that does not have it yet. Throws `alreadyExist` for the same
-   * version, `wrongState` "wrong version" for a lower one, `invalidArgument` for a malformed document, or a node's error.
+   * version, `wrongState` "wrong version" for a lower one, `invalidArgument` for a malformed document, `noMemory` for one
+   * that is too large, or a node's error.
    */
   async check(config: unknown, signal: AbortSignal): Promise<void> {
     const document = readUnitConfig(config);
