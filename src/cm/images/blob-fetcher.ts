@@ -75,6 +75,9 @@ export class BlobFetcher {
   readonly #limiter = new Limiter(IMAGES.parallelDownloads);
   readonly #verified = new Map<Digest, FileMark>();
   readonly #running = new Map<Digest, Promise<void>>();
+  /** Asked for since nothing was fetched last: wanted, also while it is not known yet what names it. */
+  readonly #wanted = new Set<Digest>();
+  readonly #removing = new Map<Digest, Promise<void>>();
   readonly #deltas: DeltaFetcher;
 
   constructor(options: BlobFetcherOptions) {
@@ -87,6 +90,7 @@ export class BlobFetcher {
    * another try would not cure is thrown. A blob that several items name is fetched once.
    */
   ensure(digest: Digest, trust: SignatureTrust, signal: AbortSignal, findBases?: FindBases): Promise<void> {
+    this.#wanted.add(digest);
     const running = this.#running.get(digest);
     if (running) return running;
     const work = this.#ensure(digest, trust, signal, findBases).finally(() => this.#running.delete(digest));
@@ -97,9 +101,22 @@ export class BlobFetcher {
   /** Resolves when nothing is fetched any more. */
   async idle(): Promise<void> {
     while (this.#running.size > 0) await Promise.allSettled(this.#running.values());
+    this.#wanted.clear();
+  }
+
+  /** Removes a blob that nothing names; false when it is wanted after all, for an item that is just being fetched. */
+  async remove(digest: Digest): Promise<boolean> {
+    if (this.#wanted.has(digest)) return false;
+    this.forget(digest);
+    const removal = this.#options.store.remove(digest).finally(() => this.#removing.delete(digest));
+    this.#removing.set(digest, removal);
+    await removal;
+    return true;
   }
 
   async #ensure(digest: Digest, trust: SignatureTrust, signal: AbortSignal, findBases?: FindBases): Promise<void> {
+    // Whether it could be removed is a matter of who removes it.
+    await this.#removing.get(digest)?.catch(() => undefined);
     if (await this.#limiter.run(() => this.isWhole(digest, signal))) return;
     // Whatever is wrong with what is there already: the blob can be fetched whole.
     const bases = (await findBases?.().catch(() => [])) ?? [];

@@ -79,7 +79,7 @@ export class ImageManager implements ItemReader {
   readonly #stopping = new AbortController();
   /** Ends a verification in favour of what a desired status wants. */
   #verifying = new AbortController();
-  /** What items name, until a row changes. */
+  /** What items name, until a row changes; kept only when all of it is known. */
   #known: Promise<InUse> | undefined;
 
   constructor(options: ImageManagerOptions) {
@@ -249,7 +249,11 @@ export class ImageManager implements ItemReader {
   /** Whether an item on the unit names this blob. */
   async isKnown(digest: Digest): Promise<boolean> {
     this.#known ??= digestsInUse(this.#options.rows.all(), this.#options.documents);
-    return (await this.#known).digests.has(digest.toLowerCase());
+    const known = this.#known;
+    const { digests, certain } = await known;
+    // A damaged document that is fetched again changes no row.
+    if (!certain && this.#known === known) this.#known = undefined;
+    return digests.has(digest.toLowerCase());
   }
 
   /** What the blob server asks. */
@@ -364,11 +368,9 @@ export class ImageManager implements ItemReader {
   async #deleteOrphans(): Promise<void> {
     const { rows, documents, store, downloadDirectory, fetcher, logger } = this.#options;
     try {
-      const deleted = await deleteOrphans({ rows: rows.all(), documents, store, downloadDirectory });
-      for (const digest of deleted) {
-        documents.forget(digest);
-        fetcher.forget(digest);
-      }
+      const remove = (digest: Digest) => fetcher.remove(digest);
+      const deleted = await deleteOrphans({ rows: rows.all(), documents, store, remove, downloadDirectory });
+      for (const digest of deleted) documents.forget(digest);
       if (deleted.length > 0) logger.info({ blobs: deleted.length }, 'deleted blobs that no item names any more');
     } catch (error) {
       logger.warn({ error: asAosError(error).message }, 'unused blobs could not be deleted; they are tried again');

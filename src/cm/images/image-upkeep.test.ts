@@ -254,3 +254,16 @@ describe('room', () => {
     expect(images.items().map(({ itemId, state }) => `${itemId} ${state}`)).toEqual(['c pending']);
   });
 });
+
+test('[CM-28] blobs of an item whose damaged manifest was fetched again are handed out', async () => {
+  const item = publisher.publish('web', '1');
+  await images.download([item], trust, forever);
+  await images.install([item], notUsed, forever);
+  const [layer] = item.layers;
+  const index = JSON.parse(await readFile(blobFile(item.indexDigest), 'utf8')) as { manifests: { digest: string }[] };
+  await rm(blobFile(index.manifests[0]!.digest));
+  images = await open();
+  await expect(images.blobUrl(layer!)).rejects.toMatchObject({ code: 'notFound' });
+  await images.verifyAll(trust, forever);
+  expect(await images.blobUrl(layer!)).toContain(layer!.slice('sha256:'.length));
+});

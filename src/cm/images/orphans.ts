@@ -30,19 +30,19 @@ export interface OrphanFacts {
   readonly rows: readonly ItemRow[];
   readonly documents: DocumentCache;
   readonly store: BlobStore;
+  /** Removes a blob; false when it is wanted after all. */
+  readonly remove: (digest: Digest) => Promise<boolean>;
   readonly downloadDirectory: string;
 }
 
 /** Deletes blobs and partial downloads that nobody needs; answers the digests of deleted blobs. */
 export async function deleteOrphans(facts: OrphanFacts): Promise<Digest[]> {
-  const { rows, documents, store, downloadDirectory } = facts;
+  const { rows, documents, store, remove, downloadDirectory } = facts;
   const { digests, certain } = await digestsInUse(rows, documents);
   if (!certain) return [];
   const deleted: Digest[] = [];
   for await (const { digest } of store.list()) {
-    if (digests.has(digest)) continue;
-    await store.remove(digest);
-    deleted.push(digest);
+    if (!digests.has(digest) && (await remove(digest))) deleted.push(digest);
   }
   // Layers of an item whose documents are still to come are not known yet: its partial downloads stay.
   if (rows.some(({ state }) => state === 'downloading')) return deleted;
