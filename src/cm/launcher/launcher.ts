@@ -321,7 +321,7 @@ export class Launcher {
   /** A node that speaks by itself and runs something else is told again (spec/cm.md 4.10, "Resend"). */
   #correct(nodeId: string): void {
     if (this.#isPlacing || this.#rebalances.isDue || !this.#isInCharge()) return;
-    this.#links.correct(nodeId, this.#store.rowsOf(nodeId));
+    this.#links.correct(nodeId, this.#store.rowsOf(nodeId), (ident) => envVarsOf(ident, this.#overrides));
   }
 
   #alerted({ nodeId, content }: NodeAlert): void {

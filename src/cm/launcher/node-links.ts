@@ -75,13 +75,13 @@ export class NodeLinks {
   }
 
   /** Tells a node again when it runs something else than it shall. */
-  correct(nodeId: string, rows: readonly InstanceRow[]): void {
+  correct(nodeId: string, rows: readonly InstanceRow[], envVars: (ident: InstanceIdent) => readonly EnvVar[]): void {
     const link = this.#link(nodeId);
     const state = this.#options.nodes.node(nodeId)?.state;
     const isWrong =
       state === 'paused'
         ? planPause({ rows: [], reported: link.reported, envVars: () => [] }).stop.length > 0
-        : state === 'provisioned' && needsUpdate(rows, link.reported);
+        : state === 'provisioned' && needsUpdate({ rows, reported: link.reported, envVars });
     if (isWrong) link.request();
   }
 

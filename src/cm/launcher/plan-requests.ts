@@ -33,12 +33,17 @@ export function planPause({ rows, reported, envVars }: NodePlanInput): UpdateIns
   };
 }
 
-/** True when what the node reports by itself is not what it shall run. */
-export function needsUpdate(rows: readonly InstanceRow[], reported: readonly ReportedInstance[]): boolean {
+/**
+ * True when what the node reports by itself is not what it shall run, or may not be: of overridden variables it tells no
+ * values, and they may have changed or expired while it or we were away.
+ */
+export function needsUpdate({ rows, reported, envVars }: NodePlanInput): boolean {
   const running = reported.filter(({ ident, state }) => !ident.preinstalled && state !== 'inactive');
   const byKey = new Map(running.map((instance) => [instanceKey(instance.ident), instance]));
   return (
     running.length !== rows.length ||
+    running.some((instance) => instance.envVars.length > 0) ||
+    rows.some(({ ident }) => envVars(ident).length > 0) ||
     rows.some((row) => {
       const instance = byKey.get(instanceKey(row.ident));
       return !instance || instance.version !== row.version || instance.runtimeId !== row.runtimeId;

@@ -167,12 +167,21 @@ describe('what a node is told', () => {
   });
 
   test('a node that runs what it shall is not told again; another version, place or number is', () => {
-    expect(needsUpdate([testRow('a')], [reported('a', { state: 'failed' })])).toBe(false);
-    expect(needsUpdate([testRow('a')], [reported('a', { version: '2.0.0' })])).toBe(true);
-    expect(needsUpdate([testRow('a')], [reported('a', { runtimeId: 'crun@main' })])).toBe(true);
-    expect(needsUpdate([testRow('a')], [])).toBe(true);
-    expect(needsUpdate([], [reported('a')])).toBe(true);
-    expect(needsUpdate([], [reported('a', { state: 'inactive' })])).toBe(false);
+    const needs = (rows: readonly InstanceRow[], list: readonly ReportedInstance[]) =>
+      needsUpdate({ rows, reported: list, envVars: () => [] });
+    expect(needs([testRow('a')], [reported('a', { state: 'failed' })])).toBe(false);
+    expect(needs([testRow('a')], [reported('a', { version: '2.0.0' })])).toBe(true);
+    expect(needs([testRow('a')], [reported('a', { runtimeId: 'crun@main' })])).toBe(true);
+    expect(needs([testRow('a')], [])).toBe(true);
+    expect(needs([], [reported('a')])).toBe(true);
+    expect(needs([], [reported('a', { state: 'inactive' })])).toBe(false);
+  });
+
+  test('[CM-81] a node with overridden variables, or that should have some, is told again: it tells no values', () => {
+    const plan = { rows: [testRow('a')], reported: [reported('a')], envVars: () => [] };
+    expect(needsUpdate(plan)).toBe(false);
+    expect(needsUpdate({ ...plan, envVars: () => [{ name: 'A', value: '1' }] })).toBe(true);
+    expect(needsUpdate({ ...plan, reported: [reported('a', { envVars: [{ name: 'A' }] })] })).toBe(true);
   });
 });
 

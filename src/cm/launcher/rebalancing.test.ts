@@ -261,6 +261,33 @@ describe('what is wanted', () => {
     expect(again.starts).toBe(0);
   });
 
+  test('[CM-81] what changed of overridden variables while the CM or a node was away reaches the node', async () => {
+    const unit = await createUnit();
+    unit.addItem({ itemId: 'a', version: '1.0.0' });
+    const first = unit.connect('main');
+    await unit.launch(request('a', '1.0.0'));
+    const vars = (sm: ScriptedSm) =>
+      sm.running.get('a/subject/0')!.envVars.map(({ name, value }) => `${name}=${value}`);
+    const ttlMs = Date.now() + 100;
+    unit.launcher.setOverrides([{ filter: {}, variables: [{ name: 'A', value: '1', ttlMs }] }]);
+    await until(() => vars(first).length === 1);
+    await unit.shutDown();
+    await until(() => Date.now() > ttlMs);
+    await unit.boot();
+    const second = unit.connect('main', { running: first.running });
+    await until(() => vars(second).length === 0);
+
+    for (const value of ['2', '3']) {
+      await second.stop();
+      unit.launcher.setOverrides([{ filter: {}, variables: [{ name: 'A', value }] }]);
+      await unit.shutDown();
+      await unit.boot();
+      const next = unit.connect('main', { running: first.running });
+      await until(() => vars(next)[0] === `A=${value}`);
+      await next.stop();
+    }
+  });
+
   test('[CM-31] a component without a number runs once on each runtime of its type', async () => {
     const unit = await createUnit({ nodes: TWO_NODES });
     unit.addItem({ itemId: 'c', version: '1.0.0', config: { runtimes: [{ codename: 'boot' }] } });
