@@ -92,6 +92,8 @@ export const LAUNCHER = {
   nodeAnswerTimeoutMs: 10 * MINUTE_MS,
   averageTimeoutMs: 5 * SECOND_MS,
   rebalancePauseMs: 5 * MINUTE_MS,
+  /** When a rebalance that failed is tried again. */
+  rebalanceAgainMs: MINUTE_MS,
   cacheCheckMs: 24 * HOUR_MS,
   firstId: 5000,
   lastId: 9999,

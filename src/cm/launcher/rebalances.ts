@@ -17,6 +17,9 @@ export class Rebalances {
   readonly #reasons = new Set<string>();
   readonly #known = new Map<string, NodeInfo>();
   readonly #alertedAtMs = new Map<string, number>();
+  readonly #stopping = new AbortController();
+  /** Reasons that are served by what runs now, if it comes about. */
+  #served: readonly string[] = [];
   #launches = 0;
   #isStarted = false;
   #running: { readonly abort: AbortController; readonly end: Promise<void> } | undefined;
@@ -36,6 +39,7 @@ export class Rebalances {
 
   async stop(): Promise<void> {
     this.#isStarted = false;
+    this.#stopping.abort();
     this.#running?.abort.abort();
     await this.#running?.end;
   }
@@ -47,6 +51,7 @@ export class Rebalances {
 
   /** Everything that is due is served by the round that begins to place now. */
   clear(): void {
+    this.#served = [...this.#reasons];
     this.#reasons.clear();
   }
 
@@ -56,8 +61,12 @@ export class Rebalances {
     const running = this.#running;
     if (running) this.#reasons.add('a round was interrupted');
     running?.abort.abort();
+    this.#served = [];
     try {
       return await launch();
+    } catch (error) {
+      for (const because of this.#served) this.#reasons.add(because);
+      throw error;
     } finally {
       this.#launches -= 1;
       this.#kick();
@@ -104,12 +113,28 @@ export class Rebalances {
     const because = [...this.#reasons];
     const { run, logger } = this.#options;
     logger.info({ because }, 'placing instances anew');
+    this.#served = [];
     try {
       await run(signal);
     } catch (error) {
       if (isAosError(error, 'canceled') || signal.aborted) return;
+      this.#again([...this.#served, ...this.#reasons]);
       this.#reasons.clear();
-      logger.error({ because, error: asAosError(error).message }, 'instances were not placed anew');
+      logger.error(
+        { because, error: asAosError(error).message },
+        'instances were not placed anew; it is tried again in a while',
+      );
     }
+  }
+
+  /** What hindered a round, such as a full disk, is seldom over at once. */
+  #again(reasons: readonly string[]): void {
+    const { clock, logger } = this.#options;
+    clock.sleep(LAUNCHER.rebalanceAgainMs, this.#stopping.signal).then(
+      () => {
+        for (const because of reasons) this.request(because);
+      },
+      () => logger.trace({ reasons }, 'instances are not placed anew any more: the CM stops'),
+    );
   }
 }
