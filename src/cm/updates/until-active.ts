@@ -1,5 +1,5 @@
 /** Waits until every instance has started or failed (spec/cm.md 2.4 step 4). */
-import { AosError, type Clock, canceledBy, throwIfCanceled } from '../../core/index.ts';
+import { AosError, type Clock, canceledBy, instanceKey, throwIfCanceled } from '../../core/index.ts';
 import type { InstanceStatus } from '../model.ts';
 
 export interface WatchedInstances {
@@ -7,7 +7,7 @@ export interface WatchedInstances {
   subscribe(listener: (changed: readonly InstanceStatus[]) => void): () => void;
 }
 
-/** Throws `timeout` when an instance is still activating and none has changed for `pauseMs`. */
+/** Throws `timeout` when an instance is still activating and none has come to another state for `pauseMs`. */
 export async function untilActive(
   instances: WatchedInstances,
   pauseMs: number,
@@ -15,7 +15,13 @@ export async function untilActive(
   signal: AbortSignal,
 ): Promise<void> {
   let changed: () => void = () => undefined;
-  const unsubscribe = instances.subscribe(() => changed());
+  const states = new Map(instances.statuses().map((status) => [keyOf(status), status.state]));
+  const unsubscribe = instances.subscribe((list) => {
+    // An instance that writes its data again and again is news, and no progress.
+    const moved = list.filter((status) => states.get(keyOf(status)) !== status.state);
+    for (const status of moved) states.set(keyOf(status), status.state);
+    if (moved.length > 0) changed();
+  });
   try {
     while (instances.statuses().some(({ state }) => state === 'activating')) {
       throwIfCanceled(signal);
@@ -35,4 +41,8 @@ export async function untilActive(
   } finally {
     unsubscribe();
   }
+}
+
+function keyOf({ ident, version }: InstanceStatus): string {
+  return `${instanceKey(ident)}${version}`;
 }

@@ -113,6 +113,8 @@ describe('instances that start', () => {
   test('[CM-25] are waited for as long as something changes, at most ten minutes from one change to the next', async () => {
     manager.accept(desiredStatus({ web: '1' }));
     await vi.waitFor(() => expect(asked).toEqual([600_000]));
+    const [first] = unit.instances;
+    unit.instances = [first!, { ...first!, ident: { ...first!.ident, itemId: 'other' }, state: 'active' }];
     unit.allChange();
     await vi.waitFor(() => expect(asked).toEqual([600_000, 600_000]));
     pauseEnds();
