@@ -109,6 +109,17 @@ test('[CM-92] changes of nodes are heard, also after the stream broke', async ()
   expect(scripted.opened).toBeGreaterThan(1);
 });
 
+test('an IAM that does not tell of its nodes gets no more and more subscriptions', async () => {
+  const nodeInfo = scripted.nodeInfo;
+  scripted.nodeInfo = () => {
+    throw new Error('not now');
+  };
+  for (const stream of scripted.nodeStreams) stream.close();
+  await vi.waitFor(() => expect(scripted.opened).toBeGreaterThan(5));
+  scripted.nodeInfo = nodeInfo;
+  await vi.waitFor(() => expect([...scripted.nodeStreams].filter(({ closed }) => !closed)).toHaveLength(1));
+});
+
 test('a node in a state that nobody knows takes nothing', async () => {
   scripted.nodes.main = { state: 'dreaming' };
   for (const stream of scripted.nodeStreams) stream.push('main');
@@ -141,13 +152,17 @@ test('[CM-26] [CM-127] orders go out with the own certificate, and what IAM refu
     key: { kind: 'pem' as const, pem: own.privateKey.export({ format: 'pem', type: 'pkcs8' }).toString() },
   });
   const secure = await scripted.open({ identity: identity(theirs), ca: root.pem, clientCertificate: 'required' });
+  let watches = 0;
   const orders = new ProtectedIam({
     address: `localhost:${secure.address.port}`,
     serverTls: { ca: root.pem },
     credentials: {
       urls: async (type) => ({ type, certUrl: '', keyUrl: '' }),
       identity: async () => identity(ours),
-      onChange: () => () => undefined,
+      onChange: () => {
+        watches += 1;
+        return () => undefined;
+      },
     },
     certType: 'cm',
     logger: silentLogger,
@@ -157,6 +172,8 @@ test('[CM-26] [CM-127] orders go out with the own certificate, and what IAM refu
   try {
     await expect(orders.pauseNode('main', signal)).rejects.toMatchObject({ code: 'wrongState' });
     await orders.start();
+    await orders.start();
+    expect(watches).toBe(1);
     await orders.pauseNode('main', signal);
     expect(scripted.calls).toEqual(['pause main']);
     scripted.refusal = { aosCode: 9, exitCode: 1, message: 'wrong state' };

@@ -47,17 +47,16 @@ export class IamClient {
     await this.#loadNodes();
     await this.#loadSubjects();
     const nodes = this.#options.channel.client(iam.IAMPublicNodesService);
-    const { signal } = this.#abort;
     this.#following.push(
       this.#follow(
         'nodes',
-        () => nodes.subscribeNodeChanged({}, { signal }),
+        (signal) => nodes.subscribeNodeChanged({}, { signal }),
         (message) => this.#takeNode(readNodeInfo(message)),
         () => this.#loadNodes(),
       ),
       this.#follow(
         'subjects',
-        () => identity.subscribeSubjectsChanged({}, { signal }),
+        (signal) => identity.subscribeSubjectsChanged({}, { signal }),
         ({ subjects }) => this.#takeSubjects(subjects),
         () => this.#loadSubjects(),
       ),
@@ -126,14 +125,15 @@ export class IamClient {
   /** Subscribes first and asks then, so that no change falls between; begins again whenever the stream ends. */
   async #follow<T>(
     what: string,
-    open: () => AsyncIterable<T>,
+    open: (signal: AbortSignal) => AsyncIterable<T>,
     take: (message: T) => void,
     load: () => Promise<void>,
   ): Promise<void> {
     const { signal } = this.#abort;
     while (!signal.aborted) {
+      const over = new AbortController();
       try {
-        const messages = open()[Symbol.asyncIterator]();
+        const messages = open(AbortSignal.any([signal, over.signal]))[Symbol.asyncIterator]();
         let next = messages.next();
         // A stream that breaks while we ask is seen below.
         next.catch(() => undefined);
@@ -145,6 +145,9 @@ export class IamClient {
       } catch (error) {
         if (signal.aborted) return;
         this.#options.logger.info({ error: asAosError(error).message }, `${what} of IAM are subscribed again`);
+      } finally {
+        // A stream that works while IAM cannot be asked would stay beside the next one.
+        over.abort();
       }
       // Ends early only because the CM stops, which the loop sees.
       await this.#options.clock.sleep(RESUBSCRIBE_MS, signal).catch(() => undefined);

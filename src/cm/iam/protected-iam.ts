@@ -38,10 +38,10 @@ export class ProtectedIam {
     this.#options = options;
   }
 
-  /** Throws when the own certificate is not there. */
+  /** Throws when the own certificate is not there; can be repeated. */
   async start(): Promise<void> {
     await this.#dial();
-    this.#stopWatching = this.#options.credentials.onChange(this.#options.certType, () => void this.#redial());
+    this.#stopWatching ??= this.#options.credentials.onChange(this.#options.certType, () => void this.#redial());
   }
 
   stop(): void {
