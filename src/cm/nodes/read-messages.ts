@@ -2,7 +2,14 @@
 import type { Timestamp } from '@bufbuild/protobuf/wkt';
 import type { common, sm } from '../../api/contracts.ts';
 import { readErrorMessage, readIdentMessage } from '../../api/index.ts';
-import { AosError, type ErrorInfo, type InstanceState, shortenMessage, toErrorInfo } from '../../core/index.ts';
+import {
+  AosError,
+  type ErrorInfo,
+  type InstanceIdent,
+  type InstanceState,
+  shortenMessage,
+  toErrorInfo,
+} from '../../core/index.ts';
 import type { ArchInfo, OsInfo, RuntimeInfo } from '../model.ts';
 import type {
   AlertContent,
@@ -19,6 +26,8 @@ import type {
 const INSTANCE_STATES: ReadonlySet<string> = new Set<InstanceState>(['activating', 'active', 'inactive', 'failed']);
 /** Nothing that a peer says is kept without a bound. */
 const MAX_REASON_BYTES = 2048;
+/** The cloud takes no longer name: one such would keep the whole status of the unit from it (spec/cm.md 0.5). */
+const MAX_NAME_BYTES = 64;
 const QUOTA_STATES: ReadonlySet<string> = new Set<QuotaAlertState>(['raise', 'continue', 'fall']);
 
 /** A peer's error as it came, or undefined for success. */
@@ -37,10 +46,22 @@ export function readTimestamp(timestamp: Timestamp | undefined): Date | undefine
   return ms <= LAST_TIME_MS ? new Date(ms) : undefined;
 }
 
+function readName(text: string, what: string): string {
+  if (Buffer.byteLength(text) <= MAX_NAME_BYTES) return text;
+  throw new AosError('invalidArgument', `${what} "${shortenMessage(text)}…" has more than ${MAX_NAME_BYTES} bytes`);
+}
+
+function readIdent(message: common.InstanceIdent | undefined): InstanceIdent {
+  const ident = readIdentMessage(message);
+  readName(ident.itemId, 'item');
+  readName(ident.subjectId, 'subject');
+  return ident;
+}
+
 export function readSmInfo(message: sm.SMInfo): SmInfo {
   if (message.nodeId === '') throw new AosError('invalidArgument', 'sm_info names no node');
   return {
-    nodeId: message.nodeId,
+    nodeId: readName(message.nodeId, 'node'),
     runtimes: message.runtimes.map(readRuntime),
     resources: message.resources.map(({ name, sharedCount }) => ({ name, sharedCount: Number(sharedCount) })),
   };
@@ -48,7 +69,7 @@ export function readSmInfo(message: sm.SMInfo): SmInfo {
 
 function readRuntime(message: sm.RuntimeInfo): RuntimeInfo {
   return {
-    runtimeId: message.runtimeId,
+    runtimeId: readName(message.runtimeId, 'runtime'),
     type: message.type,
     maxDmips: Number(message.maxDmips),
     allowedDmips: Number(message.allowedDmips),
@@ -73,9 +94,9 @@ export function readInstance(message: sm.InstanceStatus): ReportedInstance {
     throw new AosError('invalidArgument', `"${message.state}" is no state of an instance`);
   }
   return {
-    ident: readIdentMessage(message.instance),
+    ident: readIdent(message.instance),
     version: message.version,
-    runtimeId: message.runtimeId,
+    runtimeId: readName(message.runtimeId, 'runtime'),
     manifestDigest: message.manifestDigest,
     state: message.state as InstanceState,
     error: readError(message.error),
@@ -100,7 +121,7 @@ export function readMonitoring(nodeId: string, message: sm.InstantMonitoring | s
     nodeId,
     node: readUsage(message.nodeMonitoring),
     instances: message.instancesMonitoring.map(({ instance, runtimeId, monitoringData }) => ({
-      ident: readIdentMessage(instance),
+      ident: readIdent(instance),
       runtimeId,
       usage: readUsage(monitoringData),
     })),
@@ -136,12 +157,12 @@ function readContent(item: sm.Alert['AlertItem']): AlertContent {
     }
     case 'instanceQuotaAlert': {
       const { instance, parameter, value, status } = item.value;
-      const ident = readIdentMessage(instance);
+      const ident = readIdent(instance);
       return { tag: item.case, ident, parameter, value: Number(value), state: readQuotaState(status) };
     }
     case 'resourceAllocateAlert': {
       const { instance, resource, message } = item.value;
-      return { tag: item.case, ident: readIdentMessage(instance), deviceId: resource, message };
+      return { tag: item.case, ident: readIdent(instance), deviceId: resource, message };
     }
     case 'systemAlert':
       return { tag: item.case, message: item.value.message };
@@ -149,7 +170,7 @@ function readContent(item: sm.Alert['AlertItem']): AlertContent {
       return { tag: item.case, coreComponent: item.value.coreComponent, message: item.value.message };
     case 'instanceAlert': {
       const { instance, serviceVersion, message } = item.value;
-      return { tag: 'updateItemInstanceAlert', ident: readIdentMessage(instance), version: serviceVersion, message };
+      return { tag: 'updateItemInstanceAlert', ident: readIdent(instance), version: serviceVersion, message };
     }
     default:
       throw new AosError('invalidArgument', 'the alert is of no known kind');

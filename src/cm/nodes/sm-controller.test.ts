@@ -112,6 +112,14 @@ describe('streams of service managers', () => {
     bad.say({ case: 'smInfo', value: create(api.SMInfoSchema, { nodeId: 'other' }) });
     bad.say({ case: 'nodeInstancesStatus', value: list('active', 'flying') });
     bad.say({ case: 'nodeInstancesStatus', value: create(api.NodeInstancesStatusSchema, { instances: [{}] }) });
+    for (const wrong of [{ itemId: 'x'.repeat(65) }, { subjectId: 'ü'.repeat(33) }]) {
+      const instances = [create(api.InstanceStatusSchema, { instance: { ...ident, ...wrong }, state: 'active' })];
+      bad.say({ case: 'nodeInstancesStatus', value: create(api.NodeInstancesStatusSchema, { instances }) });
+    }
+    const elsewhere = { ...status('active'), runtimeId: 'x'.repeat(65) };
+    bad.say({ case: 'nodeInstancesStatus', value: create(api.NodeInstancesStatusSchema, { instances: [elsewhere] }) });
+    const runtimes = [{ runtimeId: 'x'.repeat(65), type: 'runc' }];
+    bad.say({ case: 'smInfo', value: create(api.SMInfoSchema, { nodeId: 'bad', runtimes }) });
     bad.say({ case: 'alert', value: alert({ case: undefined }) });
     const quota = create(api.SystemQuotaAlertSchema, { parameter: 'ram', status: 'wobble' });
     bad.say({ case: 'alert', value: alert({ case: 'systemQuotaAlert', value: quota }) });
@@ -124,6 +132,8 @@ describe('streams of service managers', () => {
     expect(told.slice(2).sort()).toEqual(['bad active,failed', 'other ']);
     expect(nodes.nodes().map(({ isConnected }) => isConnected)).toEqual([true, true]);
     expect(controller.isConnected('bad') && controller.isConnected('other')).toBe(true);
+    // The cloud takes no longer names: one of them would keep the whole status of the unit from it.
+    expect(nodes.node('bad')!.runtimes.map(({ runtimeId }) => runtimeId)).toEqual(['runc@bad']);
   });
 
   test('a request to a node without a stream says that there is no such node', async () => {
