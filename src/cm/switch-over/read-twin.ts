@@ -14,6 +14,7 @@ import {
 import { DesiredStatus } from '../../protocol/index.ts';
 import type { EnvOverride, InstanceStore } from '../launcher/index.ts';
 import type { RunRequest } from '../model.ts';
+import { STATE_FILE } from '../storage-state/index.ts';
 
 type StoredLauncher = Parameters<InstanceStore['save']>[0];
 export type TwinInstance = StoredLauncher['rows'][number];
@@ -160,7 +161,7 @@ function readInstance(row: Row, quotas: readonly TwinQuotas[]): TwinInstance {
     stampedAtMs: Number(BigInt(text(row.timestamp) || 0) / BigInt(NS_PER_MS)),
     isPinned: Boolean(row.disableRebalancing),
     storagePath: quota && quota.storageQuota > 0 ? path : '',
-    statePath: quota && quota.stateQuota > 0 ? path : '',
+    statePath: quota && quota.stateQuota > 0 ? `${path}/${STATE_FILE}` : '',
     because: BECAUSE,
   };
 }

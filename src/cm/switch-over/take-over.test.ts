@@ -82,7 +82,7 @@ test('users, nodes, addresses, states and the desired status of a former C++ nod
       isUnitSubject: true,
       labels: ['front'],
       storagePath: 'web/anna/0',
-      statePath: 'web/anna/0',
+      statePath: 'web/anna/0/state.dat',
       stampedAtMs: 1_700_000_000_000,
     },
   ]);
