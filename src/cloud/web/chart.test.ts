@@ -1,7 +1,7 @@
 /** What a chart shows of what was measured. */
 import { expect, test } from 'vitest';
 import { chart, dotsOf, pathOf } from './chart.ts';
-import { alertText } from './pages/unit-more-pages.ts';
+import { alertText } from './pages/alert-parts.ts';
 import { spaced } from './words.ts';
 
 const FRAME = { fromMs: 0, tillMs: 1200, top: 100 };

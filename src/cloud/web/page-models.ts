@@ -12,27 +12,21 @@ import type { Sample } from '../store/samples.ts';
 import type { Stores } from '../store/stores.ts';
 import type { UnitRow } from '../store/units.ts';
 import { may, type Page } from './layout.ts';
+import { campaignPage, campaignsPage } from './pages/campaign-pages.ts';
+import { certificatesPage } from './pages/certificates-page.ts';
+import { eventsPage } from './pages/events-page.ts';
 import { type FleetUnit, failuresOf, fleetPage } from './pages/fleet-page.ts';
+import { groupsPage } from './pages/groups-page.ts';
+import { instancePage } from './pages/instance-page.ts';
+import { itemsPage } from './pages/items-page.ts';
+import { logsPage } from './pages/logs-page.ts';
 import { managePage } from './pages/manage-page.ts';
-import {
-  campaignPage,
-  campaignsPage,
-  certificatesPage,
-  groupsPage,
-  itemsPage,
-  peoplePage,
-} from './pages/other-pages.ts';
-import {
-  eventsPage,
-  instancePage,
-  logsPage,
-  monitoringPage,
-  nodePage,
-  RANGES,
-  type Usage,
-} from './pages/unit-more-pages.ts';
+import { monitoringPage } from './pages/monitoring-page.ts';
+import { nodePage } from './pages/node-page.ts';
+import { peoplePage } from './pages/people-page.ts';
 import { unitPage } from './pages/unit-page.ts';
 import { nameOf, type UnitModel } from './pages/unit-parts.ts';
+import { RANGES, type Usage } from './pages/usage-parts.ts';
 
 const POINTS = 240;
 const SHOWN = 200;
