@@ -132,6 +132,21 @@ describe('the unit', () => {
     expect([network.subnet, host.ip]).toEqual(['172.20.0.0/16', '172.20.0.2']);
   });
 
+  test('what a node says of addresses that cannot be, or of the subnet of another network, is not taken over', async () => {
+    const manager = await start();
+    await manager.nodeNetwork('owner', 'main');
+    const one = (itemId: string, networkId: string, ip: string) => ({ ident: ident(itemId), networkId, ip, rules: [] });
+    await manager.sync('other', [
+      one('a', 'twin', '172.17.0.9'),
+      one('b', 'none', 'localhost'),
+      one('c', 'short', '172.20'),
+      one('d', 'good', '172.21.0.9'),
+    ]);
+    expect(manager.instances().map(({ networkId }) => networkId)).toEqual(['good']);
+    expect([...new NetworkStore(database).load().networks.keys()].sort()).toEqual(['good', 'owner']);
+    expect((await manager.nodeNetwork('twin', 'other')).network.subnet).toBe('172.18.0.0/16');
+  });
+
   test('the last node gives the network back, a node before it only its address', async () => {
     const manager = await start();
     for (const nodeId of ['n1', 'n2']) await manager.nodeNetwork('owner', nodeId);

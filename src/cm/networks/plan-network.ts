@@ -1,4 +1,5 @@
 /** What each request of an SM makes of the networks (spec/cm.md 6.2–6.4, spec/decisions.md CM-49, CM-50). Pure. */
+import { isIPv4 } from 'node:net';
 import { AosError, type InstanceIdent, instanceKey } from '../../core/index.ts';
 import { isInSubnet, nextAddress, overlaps, type Route, subnetOf } from './addresses.ts';
 import {
@@ -237,10 +238,13 @@ export function planSync(
   const adopted: string[] = [];
   for (const one of running) {
     const key = instanceKey(one.ident);
-    if (next.instances.has(key) || one.ip === '') continue;
+    if (next.instances.has(key) || !isIPv4(one.ip)) continue;
     if (!next.networks.has(one.networkId)) {
+      const subnet = subnetOf(one.ip);
+      // Two networks in one subnet would mix: this one is made anew when its node asks for it.
+      if ([...next.networks.values()].some((network) => network.subnet === subnet)) continue;
       adopted.push(one.networkId);
-      const network = newNetwork(next, one.networkId, choice, subnetOf(one.ip));
+      const network = newNetwork(next, one.networkId, choice, subnet);
       next = { ...next, networks: new Map(next.networks).set(one.networkId, network) };
     }
     if (!isInSubnet(one.ip, next.networks.get(one.networkId)!.subnet)) continue;
