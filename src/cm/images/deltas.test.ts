@@ -1,7 +1,7 @@
 /** Layers that come as deltas (docs/decisions/0025-deltas.md). */
 import { createHash, randomBytes } from 'node:crypto';
 import { readFile, rename, writeFile } from 'node:fs/promises';
-import { beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { type Digest, digestOf, silentLogger } from '../../core/index.ts';
 import { BlobInfo, type RequestBlobUrls } from '../../protocol/index.ts';
 import { deltaFor, segmentFor } from '../../storage/delta-for-tests.ts';
@@ -102,11 +102,21 @@ describe('[P-21] a layer that is much like one on the unit', () => {
     });
     // Not the wanted content, so it is fetched whole at the end: what counts here is how the delta came.
     let broken = false;
+    // Every piece is worth a report when half a minute lies between them.
+    let nowMs = 0;
+    clock.monotonicMs = () => {
+      nowMs += 31_000;
+      return nowMs;
+    };
     publisher.trouble.set(file, (response, bytes) => {
       if (broken) return false;
       broken = true;
       response.writeHead(200, { 'content-length': bytes.length, etag: '"x"' });
-      response.write(bytes.subarray(0, 50_000), () => setTimeout(() => response.destroy(), 20));
+      response.write(bytes.subarray(0, 50_000));
+      // Not before the other side has what was sent: a connection that breaks takes along what waits in it.
+      void vi
+        .waitFor(() => expect(reports.some(({ downloadedBytes }) => downloadedBytes === 50_000)).toBe(true), 10_000)
+        .finally(() => response.destroy());
       return true;
     });
     publisher.tell(layer, { size: content.length + 200_000 });
