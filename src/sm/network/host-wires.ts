@@ -59,7 +59,11 @@ export class HostWires {
   }
 
   /** Takes away what these instances have, and these networks with it; what is not there is no error. */
-  async disconnect(ids: readonly string[], idle: readonly NodeNetworkRow[], signal: AbortSignal): Promise<void> {
+  async disconnect(
+    ids: readonly string[],
+    idle: readonly Pick<NodeNetworkRow, 'bridge' | 'vlanName'>[],
+    signal: AbortSignal,
+  ): Promise<void> {
     const { links, namespaces } = this.#options;
     const remains = async (linesOf: (names: readonly string[]) => readonly string[]) => {
       const [present, spaces] = [await this.#present(signal), new Set(await namespaces.list())];

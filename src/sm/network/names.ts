@@ -55,3 +55,13 @@ export const LOCAL_HOSTS: readonly { readonly ip: string; readonly name: string 
   { ip: '::1', name: 'ip6-localhost' },
   { ip: '::1', name: 'ip6-loopback' },
 ];
+
+/** As only a service manager names its bridges; others have fewer digits, or more. */
+export function isBridgeOfOurs(name: string): boolean {
+  return /^br-[0-9a-f]{8}$/.test(name);
+}
+
+/** Only ids of instances are UUIDs of version 3. */
+export function isInstanceId(name: string): boolean {
+  return /^[0-9a-f]{8}-[0-9a-f]{4}-3[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/.test(name);
+}

@@ -13,7 +13,7 @@ import {
   type Logger,
 } from '../../core/index.ts';
 import type { NameServers } from '../../platform/dnsmasq/index.ts';
-import type { Links } from '../../platform/ip/index.ts';
+import type { Link, Links } from '../../platform/ip/index.ts';
 import { type NetworkNamespaces, netnsPath } from '../../platform/netns/index.ts';
 import type { Nft } from '../../platform/nft/index.ts';
 import type { CmServices, FirewallUpdate } from '../client/index.ts';
@@ -27,7 +27,7 @@ import { HostNames, type NameService } from './host-names.ts';
 import { HostWires } from './host-wires.ts';
 import { ipv6Subnet } from './ipv6.ts';
 import { checkNames } from './name-records.ts';
-import { hostInterface, LOCAL_HOSTS } from './names.ts';
+import { hostInterface, isBridgeOfOurs, isInstanceId, LOCAL_HOSTS } from './names.ts';
 import { firewallOf, type InstanceNetworkRow, type NetworkRows } from './network-rows.ts';
 import { Traffic } from './traffic.ts';
 import type { TrafficPeriod } from './traffic-count.ts';
@@ -118,6 +118,7 @@ export class NetworkManager implements Networks {
       const isLinked = link?.kind === 'veth' && link.master === rows.network(networkId)?.bridge;
       return state === 'up' && claimed.has(id) && spaces.has(id) && isLinked;
     };
+    await this.#removeStrangers([...present.values()], [...spaces], signal);
     const begun = rows.instances().filter(({ state }) => state !== 'down');
     await this.#takeDown(
       begun.filter((row) => !isWhole(row)),
@@ -125,6 +126,32 @@ export class NetworkManager implements Networks {
     );
     await this.#wires.makeNetworks(begun.filter(isWhole), signal);
     await this.check(signal);
+  }
+
+  /**
+   * What no row knows, under names that only a service manager gives: left of a database that was lost. It would keep the
+   * subnets that the CM gives, and an instance that comes back would be taken for one that is linked.
+   */
+  async #removeStrangers(links: readonly Link[], spaces: readonly string[], signal: AbortSignal): Promise<void> {
+    const { rows, logger } = this.#options;
+    const instances = new Set(rows.instances().map(({ ident }) => instanceId(ident)));
+    const bridges = new Set(rows.networks().map(({ bridge }) => bridge));
+    const ends = new Set(links.flatMap(({ name, kind }) => (kind === 'veth' ? [name] : [])));
+    // Namespaces of another service manager may be in the same directory; their links are not in our network.
+    const ids = spaces.filter((name) => isInstanceId(name) && !instances.has(name) && ends.has(hostInterface(name)));
+    const networks = links
+      .filter(({ name, kind }) => kind === 'bridge' && isBridgeOfOurs(name) && !bridges.has(name))
+      .map(({ name: bridge }) => ({
+        bridge,
+        vlanName: links.find(({ kind, master }) => kind === 'vlan' && master === bridge)?.name ?? '',
+      }));
+    if (ids.length === 0 && networks.length === 0) return;
+    logger.warn({ instances: ids, bridges: networks.map(({ bridge }) => bridge) }, 'networks that nobody knows go');
+    try {
+      await this.#wires.disconnect(ids, networks, signal);
+    } catch (error) {
+      logger.warn({}, `networks that nobody knows stay: ${asAosError(error).message}; remove them with ip link delete`);
+    }
   }
 
   /** Makes good what somebody else took away, and counts traffic. */
