@@ -3,6 +3,7 @@ import { normalize } from 'node:path';
 import * as z from 'zod';
 import { AosError } from '../../core/index.ts';
 import { DurationMs, MetricsListen } from '../../daemon/index.ts';
+import { isClearLabel } from '../../platform/token/index.ts';
 import {
   MAX_ATTRIBUTE_LENGTH,
   MAX_ATTRIBUTES,
@@ -16,19 +17,14 @@ import {
 
 const CommandLine = z.array(z.string()).default([]);
 
-/** Twins find parts of a URL by searching for these words, and a separator would end the label (spec/decisions.md IA-16). */
-const BAD_IN_LABEL = /id=|object=|token=|[;?&]/;
-
+/** A label stands in the URLs of its keys (spec/decisions.md IA-16). */
 const TokenLabel = z
   .string()
   .refine(
     (label) => Buffer.byteLength(label) <= MAX_TOKEN_LABEL_BYTES,
     `expected at most ${MAX_TOKEN_LABEL_BYTES} bytes`,
   )
-  .refine(
-    (label) => !BAD_IN_LABEL.test(label),
-    'expected a label without "id=", "object=", "token=", ";", "?" and "&"',
-  );
+  .refine(isClearLabel, 'expected a label without "id=", "object=", "token=", ";", "?" and "&"');
 
 const Pkcs11Params = z
   .object({
