@@ -146,6 +146,24 @@ describe('the table of access', () => {
     expect(used.body.toString()).not.toContain(own.systemId);
   });
 
+  test('a campaign of one fleet is not in the way of another fleet, but of that of an OEM', async () => {
+    await cloud.publish('rolled-out', '1.0.0');
+    const begin = async (fleet: string, set: string) => {
+      await cloud.must('PUT', `/api/unit-sets/${set}`, { fleet, units: [] });
+      const user = `/api/users/owner-of-${fleet}`;
+      await cloud.must('PUT', user, fleet === '' ? { role: 'oem' } : { role: 'fleetOwner', scope: fleet });
+      const { token } = await cloud.must<{ token: string }>('POST', `${user}/tokens`);
+      const campaign = { itemId: 'rolled-out', version: '1.0.0', stages: [set, set], automatic: false };
+      const headers = { authorization: `Bearer ${token}` };
+      const url = `${cloud.endpoints.restUrl}/api/campaigns`;
+      return (await fetchHttps(url, { method: 'POST', agent, headers }, JSON.stringify(campaign))).status;
+    };
+    expect(await begin('north', 'rolled-north')).toBe(201);
+    expect(await begin('south', 'rolled-south')).toBe(201);
+    expect(await begin('south', 'rolled-south')).toBe(409);
+    expect(await begin('', 'rolled-all')).toBe(409);
+  });
+
   test('a certificate of a user stands for the user until the user is deleted', async () => {
     await cloud.must('PUT', '/api/users/carla', { role: 'oem' });
     const issued = await cloud.must<{ certificate: string; key: string }>('POST', '/api/users/carla/certificates');

@@ -106,7 +106,7 @@ export class Campaigns {
 
   /**
    * Begins with the first stage. `check` looks, in the same transaction, whether it may. Throws `wrongState` when
-   * another campaign with the item is running.
+   * another campaign with the item is running that may reach the same units.
    */
   async create(campaign: NewCampaign, check: (stores: Stores) => Promise<void>): Promise<Campaign> {
     const { now, logger } = this.#parts;
@@ -114,7 +114,7 @@ export class Campaigns {
     const id = randomUUID().slice(0, 8);
     const begun = await this.#change(id, async (stores, moves) => {
       await check(stores);
-      const other = (await stores.campaigns.running()).find(({ itemId }) => itemId === campaign.itemId);
+      const other = (await stores.campaigns.running()).find((running) => areInTheWay(running, campaign));
       if (other) {
         throw new AosError(
           'wrongState',
@@ -258,6 +258,10 @@ export class Campaigns {
     return { systemId, online: this.#parts.isOnline(systemId), picture: await stores.units.picture(systemId) };
   }
 }
+
+/** Two campaigns with one item that may reach the same unit: those of two fleets do not, those of an OEM may reach all. */
+const areInTheWay = (one: NewCampaign, other: NewCampaign): boolean =>
+  one.itemId === other.itemId && (one.fleet === other.fleet || one.fleet === '' || other.fleet === '');
 
 const isAsBefore = ({ reason }: Campaign, verdict: Verdict): boolean =>
   verdict.do === 'wait' && verdict.because === reason;
