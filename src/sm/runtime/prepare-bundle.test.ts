@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -13,6 +13,35 @@ beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), 'aos-bundle-'));
 });
 afterEach(() => rm(directory, { recursive: true }));
+
+/** Makes state and storage, and no root. */
+async function prepareData(): Promise<void> {
+  const parts = {
+    resources: new NodeResources([]),
+    directories: { stateDir: join(directory, 'states'), storageDir: join(directory, 'storages') },
+    roots: { prepare: () => Promise.reject(new Error('enough')) },
+  } as unknown as BundleParts;
+  const info = { ident: {}, uid: 5000, gid: 5001, statePath: 'a/state.dat', storagePath: 'a', envVars: [] };
+  const request = { info: info as never, item: service('true'), network: LOOPBACK };
+  const prepared = prepareBundle(new Bundle(directory, 'id'), request, parts, new AbortController().signal);
+  await expect(prepared).rejects.toThrow('enough');
+}
+
+test.runIf(process.getuid?.() === 0)(
+  '[R-01] state and storage that a kill left to root are given to the service; what it has already is left as it is',
+  async () => {
+    const [state, storage] = [join(directory, 'states/a/state.dat'), join(directory, 'storages/a')];
+    await mkdir(join(directory, 'states/a'), { recursive: true });
+    await mkdir(storage, { recursive: true });
+    await writeFile(state, '', { mode: 0o600 });
+    await prepareData();
+    for (const path of [state, storage]) expect(await stat(path)).toMatchObject({ uid: 5000, gid: 5001 });
+    await writeFile(state, 'kept');
+    const before = await stat(state);
+    await prepareData();
+    expect(await stat(state)).toMatchObject({ size: 4, ctimeMs: before.ctimeMs });
+  },
+);
 
 const RESOURCES = [
   { name: 'bus', envs: ['BUS=1'] },

@@ -1,5 +1,5 @@
 /** Everything of a container up to its start: data, devices, root, configuration (spec/sm.md 5.2). */
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { chown, mkdir, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { AosError, asAosError, faultPoint, instanceId } from '../../core/index.ts';
@@ -131,11 +131,17 @@ function resourceHosts(
     .filter(({ ip, name }) => !known.some((host) => host.ip === ip && host.name === name));
 }
 
+/** No service is root: what is root's was made just before a kill, and never handed over. */
+function isHanded(path: string): boolean {
+  const found = statSync(path, { throwIfNoEntry: false });
+  return found !== undefined && found.uid !== 0;
+}
+
 /** State and storage belong to the CM, which fills them; what is missing is created for the instance's user. */
 async function prepareData(info: InstanceInfo, directories: DataDirectories): Promise<void> {
   const { state, storage } = dataPaths(info, directories);
   try {
-    if (state !== undefined && !existsSync(state)) {
+    if (state !== undefined && !isHanded(state)) {
       await mkdir(dirname(state), { recursive: true, mode: 0o755 });
       const file = await open(state, 'a', 0o600);
       try {
@@ -145,10 +151,10 @@ async function prepareData(info: InstanceInfo, directories: DataDirectories): Pr
         await file.close();
       }
     }
-    if (storage !== undefined && !existsSync(storage)) {
+    if (storage !== undefined && !isHanded(storage)) {
       await mkdir(dirname(storage), { recursive: true, mode: 0o755 });
       // Not recursive: that would call a disk that cannot be written "no such file or directory".
-      await mkdir(storage, { mode: 0o755 });
+      if (!existsSync(storage)) await mkdir(storage, { mode: 0o755 });
       await chown(storage, info.uid, info.gid);
     }
   } catch (error) {
