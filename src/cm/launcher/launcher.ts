@@ -66,7 +66,7 @@ export class Launcher {
       onSettled: (nodeId, outcome) => {
         if (outcome === 'answered' || outcome === 'timeout') this.#board.failActivating(nodeId, 'timeout');
         this.#board.publish();
-        this.#overrideReports.publish();
+        this.#overrideReports.publish((id) => this.#store.rowsOf(id).map(({ ident }) => ident));
       },
       answerTimeoutMs: options.nodeAnswerTimeoutMs ?? LAUNCHER.nodeAnswerTimeoutMs,
       clock: this.#clock,

@@ -1,6 +1,6 @@
 /** Which overridden variables the nodes have applied, for the cloud (spec/cm.md 4.16). */
 import { isDeepStrictEqual } from 'node:util';
-import type { ErrorInfo, InstanceIdent, Logger } from '../../core/index.ts';
+import { type ErrorInfo, type InstanceIdent, instanceKey, type Logger } from '../../core/index.ts';
 import type { Subscribe } from '../model.ts';
 import { Event, type ReportedInstance } from '../nodes/index.ts';
 
@@ -31,9 +31,16 @@ export class OverrideReports {
     this.#byNode.set(nodeId, reports);
   }
 
-  /** At the end of an exchange with a node. */
-  publish(): void {
-    const all = [...this.#byNode.values()].flat();
+  /**
+   * At the end of an exchange with a node. `identsOf` answers what a node shall run: of an instance that went elsewhere the
+   * word of a node that is away does not count any more.
+   */
+  publish(identsOf: (nodeId: string) => readonly InstanceIdent[]): void {
+    const all = [...this.#byNode].flatMap(([nodeId, reports]) => {
+      if (reports.length === 0) return [];
+      const wanted = new Set(identsOf(nodeId).map(instanceKey));
+      return reports.filter(({ ident }) => wanted.has(instanceKey(ident)));
+    });
     if (isDeepStrictEqual(all, this.#told)) return;
     this.#told = all;
     this.#event.emit(all);
