@@ -6,7 +6,7 @@ import {
   AosError,
   type ErrorInfo,
   type InstanceIdent,
-  type InstanceState,
+  isInstanceState,
   shortenMessage,
   toErrorInfo,
 } from '../../core/index.ts';
@@ -23,7 +23,6 @@ import type {
   Usage,
 } from './model.ts';
 
-const INSTANCE_STATES: ReadonlySet<string> = new Set<InstanceState>(['activating', 'active', 'inactive', 'failed']);
 /** Nothing that a peer says is kept without a bound. */
 const MAX_REASON_BYTES = 2048;
 /** The cloud takes no longer name: one such would keep the whole status of the unit from it (spec/cm.md 0.5). */
@@ -90,15 +89,14 @@ function readArch(message: common.ArchInfo | undefined): ArchInfo {
 }
 
 export function readInstance(message: sm.InstanceStatus): ReportedInstance {
-  if (!INSTANCE_STATES.has(message.state)) {
-    throw new AosError('invalidArgument', `"${message.state}" is no state of an instance`);
-  }
+  const { state } = message;
+  if (!isInstanceState(state)) throw new AosError('invalidArgument', `"${state}" is no state of an instance`);
   return {
     ident: readIdent(message.instance),
     version: message.version,
     runtimeId: readName(message.runtimeId, 'runtime'),
     manifestDigest: message.manifestDigest,
-    state: message.state as InstanceState,
+    state,
     error: readError(message.error),
     ...(message.reason && { reason: shortenMessage(message.reason, MAX_REASON_BYTES) }),
     envVars: message.envVars.map(({ name, error }) => ({ name, error: readError(error) })),
