@@ -9,7 +9,7 @@ import { WebSocket } from 'ws';
 import * as z from 'zod';
 import { AosError, asAosError, isObject, type Logger, parseJson, readDocument, systemClock } from '../../core/index.ts';
 import type { VisIdentifierParams } from '../config/iam-config.ts';
-import { VIS_RECONNECT_MS } from '../limits.ts';
+import { VIS_CLOSE_MS, VIS_RECONNECT_MS } from '../limits.ts';
 import type { Identifier, SystemInfo } from './identifier.ts';
 import { checkSubjects, parseSystemId, parseUnitModel } from './identity-text.ts';
 
@@ -18,6 +18,8 @@ const UNIT_MODEL_PATH = 'Attribute.Aos.UnitModel';
 const SUBJECTS_PATH = 'Attribute.Aos.Subjects';
 
 const MAX_MESSAGE_BYTES = 1024 * 1024;
+/** An option of `ws` that its types do not know yet. */
+const GOODBYE = { closeTimeout: VIS_CLOSE_MS };
 
 const Message = z.object({
   action: z.string(),
@@ -117,6 +119,7 @@ export class VisIdentifier implements Identifier {
       checkServerIdentity: (() => undefined) as unknown as () => boolean,
       maxPayload: MAX_MESSAGE_BYTES,
       handshakeTimeout: this.#params.webSocketTimeout,
+      ...GOODBYE,
       perMessageDeflate: false,
     });
     this.#socket = socket;
