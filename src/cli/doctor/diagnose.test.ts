@@ -283,7 +283,26 @@ test.each<[string, Partial<Facts>, 'fault' | 'warning', string, RegExp, RegExp]>
     'warning',
     'instance web/s/0',
     /out of memory/,
-    /aosctl why web\/s\/0/,
+    /aosctl why web\/s\/0; aosctl logs web$/,
+  ],
+  [
+    'an instance without a place',
+    {
+      unit: {
+        ...unit,
+        instances: [
+          {
+            ...{ itemId: 'web', subjectId: 's', instance: 0, version: '1.0.0', nodeId: '', runtimeId: '' },
+            state: 'failed',
+            error: { aosCode: 5, exitCode: 0, message: 'no runtimes with requested RAM' },
+          },
+        ],
+      },
+    },
+    'warning',
+    'instance web/s/0',
+    /no runtimes with requested RAM/,
+    /aosctl why web\/s\/0$/,
   ],
 ])('[P-08] %s is named, with its cure', (_, broken, level, check, found, cure) => {
   const findings = diagnose({ ...healthy, ...broken });

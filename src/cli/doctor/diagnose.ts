@@ -255,11 +255,12 @@ function unit({ unit: report }: Facts): Finding[] {
     ...badItems.map(({ itemId, version, state, error }) =>
       warning(`item ${itemId}`, `version ${version} is ${state}${told(error?.message)}`, `aosctl why ${itemId}`),
     ),
-    ...failed.map(({ itemId, subjectId, instance, error }) =>
+    ...failed.map(({ itemId, subjectId, instance, nodeId, error }) =>
       warning(
         `instance ${itemId}/${subjectId}/${instance}`,
         `failed${told(error?.message)}`,
-        `aosctl why ${itemId}/${subjectId}/${instance}; aosctl logs ${itemId}`,
+        // What has no place has written nothing.
+        `aosctl why ${itemId}/${subjectId}/${instance}${nodeId === '' ? '' : `; aosctl logs ${itemId}`}`,
       ),
     ),
   ];
