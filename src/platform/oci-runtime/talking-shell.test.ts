@@ -1,4 +1,5 @@
 /** Programs that answer from the background. */
+import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -50,6 +51,13 @@ describe('[SM-19] a shell that talks with programs', () => {
     expect(await shell.converse(['sh', '-c', 'eval "pwd >&$ANSWER"'], conversation())).toBe(directory);
     // Whoever has answered is left alone; the next one had to wait for him to leave the foreground.
     expect(existsSync(at('complaints.over'))).toBe(true);
+  });
+
+  test('what answers and ends while we are busy is heard', async () => {
+    // Whoever asks who runs is held up until the answer was given, by somebody who is gone by then.
+    execFileSync('mkfifo', [at('pid')]);
+    const words = ['sh', '-c', '( sleep 0.2; eval "echo hello >&$ANSWER"; echo 4194305 > pid ) &'];
+    expect(await shell.converse(words, conversation())).toBe('hello');
   });
 
   test('each hears its own answer, also of many that are at work in the background at the same time', async () => {

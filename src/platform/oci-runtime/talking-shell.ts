@@ -140,6 +140,8 @@ async function untilSilent(started: Promise<number>, pidFile: string, over: Abor
     isAlive = runs(pidFile);
     if (isAlive) await sleep(LOOK_MS, undefined, { signal: over });
   }
+  // The first one comes before the pipes are looked at again, where we were told by one of them.
+  await setImmediate();
   await setImmediate();
   return '';
 }
