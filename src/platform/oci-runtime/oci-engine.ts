@@ -10,12 +10,12 @@ import { readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AosError, asAosError, faultPoint, type Logger, throwIfCanceled } from '../../core/index.ts';
 import type { Cgroups } from '../cgroup/index.ts';
-import { commandLineOf, identifyProcess, signalProcess } from '../proc/index.ts';
+import { commandLineOf, endDescendants, identifyProcess } from '../proc/index.ts';
 import { beginCreated, isCreatedOnly } from './begin-created.ts';
 import { chooseRuntime, needProgram, type RuntimeChoice, type RuntimeWish } from './choose-runtime.ts';
 import type { ContainerEngine, ExecResult, RunRequest } from './container-engine.ts';
 import { mustExec, quote, runtimeComplaint } from './exec-file.ts';
-import { formerHelpersEnd } from './former-helpers.ts';
+import { settleFormerHelpers } from './former-helpers.ts';
 import { HelperShell, withoutMount } from './helper-shell.ts';
 import { shareDirectory, unshareDirectory } from './shared-mount.ts';
 import { TalkingShell } from './talking-shell.ts';
@@ -60,8 +60,10 @@ export async function createOciEngine(options: OciEngineOptions): Promise<OciEng
   if (unshare !== undefined && options.bundleRoot !== undefined) await shareDirectory(options.bundleRoot);
   // What a former service manager had begun to start must be seen by whoever adopts or removes.
   const candidates = () => options.cgroups.processes(options.helperCgroup);
-  if (!(await formerHelpersEnd(options.stateRoot, candidates))) {
-    options.logger.warn({ runtime: choice.name }, 'helpers of a former service manager are still at work');
+  const former = await settleFormerHelpers(options.stateRoot, candidates);
+  if (former !== 'gone') {
+    const outcome = former === 'hung' ? 'were ended' : 'cannot be ended';
+    options.logger.warn({ runtime: choice.name }, `helpers of a former service manager hung, and ${outcome}`);
   }
   return new OciEngine(options, { choice, conmon, shell, unshare });
 }
@@ -156,11 +158,11 @@ export class OciEngine implements ContainerEngine {
     }
   }
 
-  /** conmon goes on without whoever started it, so it is ended first. */
+  /** conmon goes on without whoever started it, so it is ended first, with what a runtime that hangs has started. */
   async abandon(id: string, bundleDir: string, signal: AbortSignal): Promise<void> {
     const conmon = readPid(conmonPidFile(bundleDir));
     const identity = conmon === undefined ? undefined : identifyProcess(conmon);
-    if (identity && commandLineOf(identity.pid).includes(id)) signalProcess(identity, 'SIGKILL');
+    if (identity && commandLineOf(identity.pid).includes(id)) endDescendants(identity.pid);
     await this.remove(id, signal);
   }
 
