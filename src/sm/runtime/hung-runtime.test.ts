@@ -23,6 +23,7 @@ beforeEach(async () => {
     at('crun'),
     `#!/bin/sh
 if [ -e "${at('hang before')}" ] && ${isCreate}; then exec ${hang}; fi
+if [ -e "${at('hang in a child')}" ] && ${isCreate}; then ${hang}; exit 1; fi
 if [ -e "${at('hang after')}" ] && ${isCreate}; then crun "$@"; exec ${hang}; fi
 if [ -e "${at('hang at delete')}" ] && ${does('delete')}; then exec ${hang}; fi
 exec crun "$@"
@@ -61,7 +62,7 @@ function cgroups(id: string): string[] {
 
 const inRuntimeAndRecords = () => ['runtime', 'oci'].flatMap((name) => readdirSync(at(name)));
 
-test.each(['hang before', 'hang after'])(
+test.each(['hang before', 'hang after', 'hang in a child'])(
   '[SM-19] [R-06] a runtime that hangs (%s) fails the start in words, leaves nothing, and spares the others',
   async (how) => {
     const steady = await world.start('exec sleep 1000');
@@ -128,6 +129,19 @@ test('[SM-18] [R-06] a runtime that hangs at the removal fails the stop in words
   expect(world.changes.at(-1)).toMatchObject({ state: 'inactive' });
   expect(identifyProcess(pid!)).toBeDefined();
   expect(world.runtime.instances().filter(({ state }) => state === 'active')).toMatchObject([{ id: steady }]);
+});
+
+test('[SM-16] [R-06] a runtime that hangs at the removal of what has crashed does not keep it from running again', async () => {
+  await writeFile(at('hang at delete'), '');
+  const id = await world.start('exec sleep 1000');
+  const { pid } = world.runtime.instances()[0]!;
+  process.kill(pid!, 'SIGKILL');
+  await world.until((changes) => changes.filter(({ state }) => state === 'active').length === 2);
+  expect(world.runtime.instances()).toMatchObject([{ id, state: 'active', restarts: 1 }]);
+  expect(world.cgroups.processes(cgroupPathOf(id))).toEqual([world.runtime.instances()[0]!.pid]);
+  await rm(at('hang at delete'));
+  await world.runtime.stop(id, patience());
+  await expectNothingOf(id);
 });
 
 test('[SM-18] [R-06] a runtime that has gone missing fails the stop by its path, and nothing of the instance stays', async () => {

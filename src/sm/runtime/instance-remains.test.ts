@@ -32,12 +32,12 @@ describe('[SM-18] remains of an instance', () => {
     if (broken.has(what)) throw new AosError('runtime', `no ${what}`);
   };
 
-  function remains(): InstanceRemains {
+  function remains({ slots = new Slots(1), removed = async () => does('container') } = {}): InstanceRemains {
     const parts = {
       roots: { prepare: async () => expect.fail(), remove: async () => does('root') },
-      engine: { remove: async () => does('container'), forget: async () => does('record') },
+      engine: { remove: removed, forget: async () => does('record') },
       cgroups: { kill: () => does('kill'), processes: () => [], remove: () => does('cgroup') },
-      endSlots: new Slots(1),
+      endSlots: slots,
       logger: silentLogger,
       measure: UNMEASURED,
     };
@@ -65,9 +65,19 @@ describe('[SM-18] remains of an instance', () => {
     expect(log.map((line) => line.split(',')[0])).toEqual(['container', 'container', 'kill', 'cgroup', 'record']);
   });
 
+  test('a removal that hangs does not hold up those that wait for their turn', async () => {
+    const hang = Promise.withResolvers<void>();
+    const slots = new Slots(1);
+    const first = remains({ slots, removed: () => hang.promise }).removeInTurn();
+    expect(await remains({ slots }).removeInTurn()).toBeUndefined();
+    hang.reject(new AosError('timeout', 'crun did not end'));
+    expect(await first).toMatchObject({ message: 'crun did not end' });
+  });
+
   test('what stays in spite of it is thrown where something can be done about it, else told', async () => {
     for (const what of ['container', 'cgroup']) broken.add(what);
     await expect(remains().removeInTurn()).rejects.toThrow('no cgroup');
+    await expect(remains().clearContainer(new AbortController().signal)).rejects.toThrow('no cgroup');
     await remains().dropContainer();
   });
 });

@@ -10,6 +10,8 @@ export const AFTER_KILL_MS = 15_000;
 const REMOVAL_TURN_MS = 120_000;
 /** Of that, what the runtime may take to remove the container; the rest is for what it holds up. */
 const REMOVAL_MS = 10_000;
+/** One that takes longer may hang, and the next is begun beside it: else a hundred that hang would outlast a stop. */
+const REMOVAL_SLOT_MS = 500;
 
 export class InstanceRemains {
   readonly #parts: InstanceParts;
@@ -36,19 +38,31 @@ export class InstanceRemains {
   /** As `removeContainer`, when its turn has come: each removal has its bound from then on, where hundreds stop at once. */
   removeInTurn(): Promise<AosError | undefined> {
     const turn = AbortSignal.timeout(REMOVAL_TURN_MS);
-    return this.#removeContainer((work) => this.#parts.endSlots.use(work, turn));
+    return this.#removeContainer((work) => this.#parts.endSlots.useAtMost(REMOVAL_SLOT_MS, work, turn));
   }
 
-  /** Gives back the cgroup and the runtime's record, where nothing can be done about one that stays. */
+  /**
+   * Gives back the cgroup and the runtime's record of what has ended, so that a next run finds nothing; the runtime is
+   * not waited for any longer when the signal aborts. Throws when something stays.
+   */
+  async clearContainer(signal: AbortSignal): Promise<void> {
+    await this.#removeContainer((work) => work(), signal);
+  }
+
+  /** Gives back the same, where nothing can be done about what stays. */
   async dropContainer(): Promise<void> {
     await this.#removeContainer((work) => work()).catch((error) => this.#warn(error, 'a dead container stays'));
   }
 
   /** Answers what the runtime complained about. Throws when something stays. */
-  async #removeContainer(inTurn: (work: () => Promise<void>) => Promise<void>): Promise<AosError | undefined> {
+  async #removeContainer(
+    inTurn: (work: () => Promise<void>) => Promise<void>,
+    signal?: AbortSignal,
+  ): Promise<AosError | undefined> {
     const { id } = this.#bundle;
+    const bound = () => AbortSignal.any([AbortSignal.timeout(REMOVAL_MS), ...(signal ? [signal] : [])]);
     const complaint = await removeContainer(this.#parts, id, () =>
-      inTurn(() => this.#parts.engine.remove(id, AbortSignal.timeout(REMOVAL_MS))),
+      inTurn(() => this.#parts.engine.remove(id, bound())),
     );
     if (complaint) this.#warn(complaint, 'its runtime did not remove it: cgroup and record were removed without it');
     return complaint;

@@ -1,4 +1,5 @@
 /** Work that must not be done by too many at the same time. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { canceledBy, throwIfCanceled } from '../../core/index.ts';
 
 export class Slots {
@@ -15,10 +16,26 @@ export class Slots {
     try {
       return await work();
     } finally {
-      const next = this.#waiting.shift();
-      if (next) next();
-      else this.#free += 1;
+      this.#giveBack();
     }
+  }
+
+  /** As `use`; work that takes longer than this goes on without its slot, as it may hang. */
+  async useAtMost<T>(holdMs: number, work: () => Promise<T>, signal: AbortSignal): Promise<T> {
+    await this.#take(signal);
+    const done = new AbortController();
+    const working = work().finally(() => done.abort());
+    // Either way the slot is free.
+    void sleep(holdMs, undefined, { signal: done.signal, ref: false })
+      .catch(() => undefined)
+      .then(() => this.#giveBack());
+    return await working;
+  }
+
+  #giveBack(): void {
+    const next = this.#waiting.shift();
+    if (next) next();
+    else this.#free += 1;
   }
 
   async #take(signal: AbortSignal): Promise<void> {

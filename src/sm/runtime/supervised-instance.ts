@@ -271,7 +271,7 @@ export class SupervisedInstance {
 
   /** Tries until a container runs again or the policy ends it; a failure to create one counts as an exit. */
   async #restart(firstCause: AosError, firstSentence: string, firstExit: Exit): Promise<ContainerRun | undefined> {
-    const { clock, engine, slots } = this.#parts;
+    const { clock, slots } = this.#parts;
     const { signal } = this.#over;
     let [cause, because, exit] = [firstCause, firstSentence, firstExit];
     for (;;) {
@@ -288,7 +288,7 @@ export class SupervisedInstance {
       this.#history = recordRestart(this.#history, clock.monotonicMs(), decision.pauseMs);
       this.#record = { ...this.#record, restarts: this.#record.restarts + 1 };
       try {
-        await engine.remove(this.id, signal);
+        await this.#remains.clearContainer(signal);
         return await slots.use(() => this.#launch(signal), signal);
       } catch (error) {
         if (signal.aborted) throw error;
