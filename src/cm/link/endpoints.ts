@@ -77,11 +77,13 @@ export class Endpoints {
 
   async #discover(signal: AbortSignal): Promise<void> {
     const { systemId, discovery, numbers } = this.#options;
-    const candidates = discoveryUrls(discovery, await this.#names(signal));
+    const { names, unreadable } = await this.#names(signal);
+    const candidates = discoveryUrls(discovery, names);
     if (candidates.length === 0) {
+      const certificate = unreadable === undefined ? 'names none' : `cannot be read (${unreadable})`;
       throw new AosError(
         'invalidArgument',
-        'no address of service discovery: the certificate names none and serviceDiscoveryUrl is not an HTTP address',
+        `no address of service discovery: the certificate ${certificate} and serviceDiscoveryUrl is not an HTTP address`,
       );
     }
     const url = candidates[this.#next % candidates.length]!;
@@ -97,17 +99,18 @@ export class Endpoints {
   }
 
   /** What the certificate says; one that cannot be read never blocks the other addresses. */
-  async #names(signal: AbortSignal) {
+  async #names(signal: AbortSignal): Promise<{ names?: ReturnType<typeof certificateNames>; unreadable?: string }> {
     try {
       const { certificateChain } = await this.#identity(signal);
-      return certificateNames(certificateChain);
+      return { names: certificateNames(certificateChain) };
     } catch (error) {
       if (signal.aborted) throw canceledBy(signal);
+      const { message } = asAosError(error);
       this.#options.logger.warn(
-        { error: asAosError(error).message },
+        { error: message },
         'the online certificate cannot be read; it names no address of discovery',
       );
-      return undefined;
+      return { unreadable: message };
     }
   }
 
