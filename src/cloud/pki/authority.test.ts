@@ -97,6 +97,19 @@ describe('certificates of units', () => {
     expect(leaf.keyUsage).toEqual(['1.3.6.1.5.5.7.3.1', '1.3.6.1.5.5.7.3.2']);
   });
 
+  test('no unit gets a name of its cloud, nor one that stands for it; what means any host is no such name', async () => {
+    const authority = await open('cloud.fleet.example');
+    for (const name of ['cloud.fleet.example', '*.fleet.example']) {
+      const { csr } = await makeCsr('unit-1', [name]);
+      const request = { csr, systemId: 'unit-1', type: 'iam', discoveryUrl: DISCOVERY };
+      await expect(authority.issueForUnit(request)).rejects.toThrow(
+        'the certificate request "iam" of unit-1 asks for cloud.fleet.example, which is this cloud: a unit could pass for it',
+      );
+    }
+    const { csr } = await makeCsr('unit-1', ['127.0.0.1', 'example']);
+    await expect(issue('iam', csr)).resolves.toBeDefined();
+  });
+
   test('the online certificate says where the cloud is', async () => {
     const { csr } = await makeCsr('unit-1');
     const { chain } = await issue('online', csr);

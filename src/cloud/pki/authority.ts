@@ -81,6 +81,7 @@ export class Authority {
   readonly #unitCa: Issuer;
   readonly #unitCaPem: string;
   readonly #options: AuthorityOptions;
+  readonly #names: readonly string[];
 
   private constructor(
     options: AuthorityOptions,
@@ -89,6 +90,7 @@ export class Authority {
     parts: Readonly<Record<'server' | 'operator' | 'signer' | 'bundleSigner', Credential>>,
   ) {
     this.#options = options;
+    this.#names = namesOf(options);
     this.rootPem = rootPem;
     this.#unitCa = unitCa;
     this.#unitCaPem = pemOf(unitCa.certificate);
@@ -110,7 +112,7 @@ export class Authority {
 
   /** Loads the authority of a directory; makes what is missing there. */
   static async open(options: AuthorityOptions): Promise<Authority> {
-    const { directory, hostName, otherNames } = options;
+    const { directory, hostName } = options;
     await ensureDirectory(directory, 0o700);
     const files = new CredentialFiles(options);
     const rootSubject: x509.JsonName = [{ CN: [`${ORGANISATION} root of ${hostName}`] }, { O: [ORGANISATION] }];
@@ -120,7 +122,7 @@ export class Authority {
       { subject: [{ CN: ['unit CA'] }, { O: [ORGANISATION] }], validDays: UNIT_CA_DAYS, pathLength: 0 },
       root,
     );
-    const names = [...new Set([hostName, ...otherNames])];
+    const names = namesOf(options);
     const server = await files.leaf('server', 'ec', unitCa, {
       subject: [{ CN: [hostName] }, { O: [ORGANISATION] }],
       extensions: [
@@ -129,8 +131,7 @@ export class Authority {
           names.map((value) => ({ type: isIP(value) ? ('ip' as const) : ('dns' as const), value })),
         ),
       ],
-      fits: (certificate) =>
-        names.every((name) => (isIP(name) ? certificate.checkIP(name) : certificate.checkHost(name)) !== undefined),
+      fits: (certificate) => names.every((name) => isNamed(certificate, name)),
     });
     const operator = await files.leaf('operator', 'ec', unitCa, {
       subject: [{ CN: ['operator'] }, { O: [hostName] }, { OU: ['OEM'] }],
@@ -172,7 +173,7 @@ export class Authority {
 
   /**
    * Signs a request of a unit (spec/decisions.md PR-02): subject of our own, alternative names and usages as asked.
-   * Throws `invalidArgument` for a request that is broken or not signed by its key.
+   * Throws `invalidArgument` for a request that is broken, is not signed by its key, or has a name of this cloud.
    */
   async issueForUnit(request: UnitCertificateRequest): Promise<IssuedCertificate> {
     const { systemId, type, discoveryUrl } = request;
@@ -192,8 +193,16 @@ export class Authority {
       },
       this.#unitCa,
     );
+    const signed = new X509Certificate(Buffer.from(certificate.rawData));
+    const taken = this.#names.find((name) => !meansTheHostItself(name) && isNamed(signed, name));
+    if (taken !== undefined) {
+      throw new AosError(
+        'invalidArgument',
+        `the certificate request "${type}" of ${systemId} asks for ${taken}, which is this cloud: a unit could pass for it`,
+      );
+    }
     return {
-      fingerprint: fingerprintOf(Buffer.from(certificate.rawData)),
+      fingerprint: fingerprintOf(signed.raw),
       serial: certificate.serialNumber.toLowerCase(),
       chain: pemOf(certificate) + this.#unitCaPem + this.rootPem,
       notAfter: certificate.notAfter,
@@ -223,6 +232,15 @@ async function readCsr(pem: string, what: string): Promise<x509.Pkcs10Certificat
   }
   return csr;
 }
+
+/** Names and addresses of the servers of a cloud. */
+const namesOf = ({ hostName, otherNames }: AuthorityOptions): string[] => [...new Set([hostName, ...otherNames])];
+
+/** A unit on the same host uses these, too. */
+const meansTheHostItself = (name: string): boolean => name === 'localhost' || name === '::1' || /^127\./.test(name);
+
+const isNamed = (certificate: X509Certificate, name: string): boolean =>
+  (isIP(name) ? certificate.checkIP(name) : certificate.checkHost(name)) !== undefined;
 
 const pemOf = (certificate: x509.X509Certificate): string => `${certificate.toString('pem').trimEnd()}\n`;
 
