@@ -1,7 +1,7 @@
 /** Configuration of aos-cloud: one JSON file (spec/decisions.md 8.1). */
 import { join } from 'node:path';
 import * as z from 'zod';
-import { DurationMs } from '../daemon/index.ts';
+import { DurationMs, PeriodMs } from '../daemon/index.ts';
 
 const Port = z.int().min(0).max(65_535);
 
@@ -67,7 +67,7 @@ export const CloudConfig = z.object({
   ackTimeout: DurationMs.prefault('10s'),
   transmissions: z.int().min(1).default(4),
   /** A unit that is silent for two and a half of these is taken for gone. */
-  pingInterval: DurationMs.prefault('30s'),
+  pingInterval: PeriodMs.prefault('30s'),
   /** Messages that are kept per unit to be looked at. */
   messageLogLimit: z.int().min(10).default(2000),
   /** How long samples of usage are kept, and how many per unit. */

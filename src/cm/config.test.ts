@@ -46,3 +46,15 @@ test.each(['caCert', 'workingDir', 'certStorage', 'iamProtectedServerUrl', 'iamP
     expect(() => read(whole)).toThrow(new RegExp(key));
   },
 );
+
+test.each([
+  ['monitoring', 'sendPeriod'],
+  ['alerts', 'sendPeriod'],
+  ['imageManager', 'removeOutdatedPeriod'],
+  ['launcher', 'checkOverrideEnvVarsPeriod'],
+])('%s.%s of zero, which would be done without a pause, is refused by its name', (section, key) => {
+  const whole = { caCert: 'c', workingDir: 'w', certStorage: 'cm', iamProtectedServerUrl: 'a:1' };
+  const urls = { iamPublicServerUrl: 'b:2', cmServerUrl: ':3' };
+  const withZero = { ...whole, ...urls, [section]: { [key]: '0s' } };
+  expect(() => read(withZero)).toThrow(`${section}.${key}: expected a duration of more than zero, for example 30s`);
+});

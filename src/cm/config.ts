@@ -1,7 +1,7 @@
 /** Configuration of the CM (spec/cm.md 1.2, spec/decisions.md CM-03, 6.1, 8.1). Durations in milliseconds. */
 import { join } from 'node:path';
 import * as z from 'zod';
-import { DurationMs, MetricsListen } from '../daemon/index.ts';
+import { DurationMs, MetricsListen, PeriodMs } from '../daemon/index.ts';
 import { DEFAULTS } from './numbers.ts';
 import { ReleaseRule } from './updates/index.ts';
 
@@ -35,22 +35,22 @@ export const CmConfig = z
       /** Parsed and not used by the CM. */
       pollPeriod: DurationMs.optional(),
       averageWindow: DurationMs.optional(),
-      sendPeriod: DurationMs.default(DEFAULTS.monitoringSendPeriodMs),
+      sendPeriod: PeriodMs.default(DEFAULTS.monitoringSendPeriodMs),
     }),
     nodeInfoProvider: section({ smConnectionTimeout: DurationMs.default(DEFAULTS.smConnectionTimeoutMs) }),
-    alerts: section({ sendPeriod: DurationMs.default(DEFAULTS.alertsSendPeriodMs) }),
+    alerts: section({ sendPeriod: PeriodMs.default(DEFAULTS.alertsSendPeriodMs) }),
     imageManager: section({
       installPath: Text.optional(),
       downloadPath: Text.optional(),
       updateItemTtl: DurationMs.default(DEFAULTS.updateItemTtlMs),
-      removeOutdatedPeriod: DurationMs.default(DEFAULTS.removeOutdatedPeriodMs),
+      removeOutdatedPeriod: PeriodMs.default(DEFAULTS.removeOutdatedPeriodMs),
       /** Our own: false fetches layers only for platforms that a node of the unit has (spec/decisions.md CM-21). */
       allPlatforms: z.boolean().default(true),
     }),
     launcher: section({
       nodesConnectionTimeout: DurationMs.default(DEFAULTS.nodesConnectionTimeoutMs),
       instanceTtl: DurationMs.default(DEFAULTS.instanceTtlMs),
-      checkOverrideEnvVarsPeriod: DurationMs.default(DEFAULTS.checkOverrideEnvVarsPeriodMs),
+      checkOverrideEnvVarsPeriod: PeriodMs.default(DEFAULTS.checkOverrideEnvVarsPeriodMs),
     }),
     /** Of the C++ implementation's database; accepted and not used. */
     migration: z.unknown().optional(),

@@ -59,3 +59,6 @@ export const DurationMs = z.union([z.string(), z.number()]).transform((value, co
     return z.NEVER;
   }
 });
+
+/** A duration after which something is done again: with none it would be done without a pause. */
+export const PeriodMs = DurationMs.refine((ms) => ms > 0, 'expected a duration of more than zero, for example 30s');

@@ -1,7 +1,7 @@
 /** Configuration of the SM (spec/sm.md 1.6, spec/decisions.md 6.1, 8.1). Durations in milliseconds. */
 import { join } from 'node:path';
 import * as z from 'zod';
-import { DurationMs, MetricsListen } from '../daemon/index.ts';
+import { DurationMs, MetricsListen, PeriodMs } from '../daemon/index.ts';
 import { TRAFFIC_PERIODS } from './network/index.ts';
 
 const DAY_MS = 86_400_000;
@@ -107,7 +107,7 @@ export const SmConfig = z
     iamPublicServerUrl: Required,
     iamProtectedServerUrl: Required,
     cmServerUrl: Required,
-    cmReconnectTimeout: DurationMs.default(10_000),
+    cmReconnectTimeout: PeriodMs.default(10_000),
     workingDir: Required,
     nodeConfigFile: Text.optional(),
     resourcesConfigFile: Text.default('/etc/aos/resources.cfg'),
@@ -118,7 +118,7 @@ export const SmConfig = z
         /** Percent of the partition; 0: no limit. */
         imagesPartLimit: z.number().min(0).max(100).default(0),
         updateItemTtl: DurationMs.default(30 * DAY_MS),
-        removeOutdatedPeriod: DurationMs.default(DAY_MS),
+        removeOutdatedPeriod: PeriodMs.default(DAY_MS),
       })
       .prefault({}),
     logging: z
@@ -132,7 +132,7 @@ export const SmConfig = z
       })
       .prefault({}),
     monitoring: z
-      .object({ pollPeriod: DurationMs.default(35_000), averageWindow: DurationMs.default(35_000) })
+      .object({ pollPeriod: PeriodMs.default(35_000), averageWindow: DurationMs.default(35_000) })
       .prefault({}),
     migration: z.unknown().optional(),
     runtimes: z.array(RuntimeConfig).default([]),

@@ -2,7 +2,7 @@
 import { normalize } from 'node:path';
 import * as z from 'zod';
 import { AosError } from '../../core/index.ts';
-import { DurationMs, MetricsListen } from '../../daemon/index.ts';
+import { DurationMs, MetricsListen, PeriodMs } from '../../daemon/index.ts';
 import { isClearLabel } from '../../platform/token/index.ts';
 import {
   MAX_ATTRIBUTE_LENGTH,
@@ -166,7 +166,7 @@ export const IamConfig = z.object({
   mainIAMPublicServerURL: z.string().default(''),
   mainIAMProtectedServerURL: z.string().default(''),
   /** Honoured only when set; 3 s otherwise (spec/decisions.md C-64). */
-  nodeReconnectInterval: DurationMs.optional(),
+  nodeReconnectInterval: PeriodMs.optional(),
   startProvisioningCmdArgs: CommandLine,
   diskEncryptionCmdArgs: CommandLine,
   finishProvisioningCmdArgs: CommandLine,
