@@ -51,6 +51,10 @@ beforeAll(async () => {
   steady = node.service('steady', await node.publish(), { storagePath: 'steady' });
   expect(await node.update(stream, [steady])).toEqual({ steady: 'active' });
   steadyPid = (await node.pids()).steady!;
+  // What helps with starts and removals stays from the first one on.
+  const first = node.service('first', await node.publish());
+  expect(await node.update(stream, [first])).toMatchObject({ first: 'active' });
+  await node.update(stream, [], [first]);
 }, STORY_MS);
 
 afterAll(async () => {
