@@ -1,13 +1,13 @@
 /** Blobs from a file server as the CM has one: plain HTTP with ranges. */
 import { randomBytes } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { DatabaseSync } from 'node:sqlite';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { silentLogger } from '../../core/index.ts';
 import { openDatabase } from '../../storage/index.ts';
 import { ImageStore } from './image-store.ts';
@@ -20,6 +20,8 @@ interface Asked {
   readonly range: string | undefined;
 }
 
+/** More than all of an item but its layer. */
+const MIN_KEPT_BYTES = 100_000;
 const signal = new AbortController().signal;
 let work: string;
 let source: BlobSource;
@@ -68,10 +70,20 @@ function serve(content: Buffer, range: string | undefined, response: ServerRespo
     response.end(rest);
     return;
   }
-  response.write(rest.subarray(0, breakAfter), () => {
-    onBroken();
-    setTimeout(() => response.destroy(), 50);
-  });
+  response.write(rest.subarray(0, breakAfter));
+  // Not before the other side has some of it: a connection that breaks takes along what waits in it.
+  void vi
+    .waitFor(() => expect(keptBytes()).toBeGreaterThan(MIN_KEPT_BYTES), 10_000)
+    .finally(() => {
+      onBroken();
+      response.destroy();
+    });
+}
+
+/** Of the largest that is not there as a whole yet. */
+function keptBytes(): number {
+  const directory = join(work, 'images', 'downloads');
+  return Math.max(0, ...readdirSync(directory).map((name) => statSync(join(directory, name)).size));
 }
 
 async function withStore<T>(use: (store: ImageStore) => Promise<T>): Promise<T> {
@@ -101,7 +113,7 @@ test('[SM-05] blobs come from the file server by HTTP', async () => {
 test('[SM-06] a download that breaks goes on where it stopped, also in a later process', async () => {
   breakAfter = 900_000;
   const abort = new AbortController();
-  onBroken = () => setTimeout(() => abort.abort(), 20);
+  onBroken = () => abort.abort();
   await withStore((store) => expect(store.install(wanted, abort.signal)).rejects.toThrow());
   breakAfter = Number.POSITIVE_INFINITY;
   const before = layerRequests().length;
