@@ -24,7 +24,8 @@ export class Slots {
   async useAtMost<T>(holdMs: number, work: () => Promise<T>, signal: AbortSignal): Promise<T> {
     await this.#take(signal);
     const done = new AbortController();
-    const working = work().finally(() => done.abort());
+    // What throws at once is work that has ended, too.
+    const working = (async () => work())().finally(() => done.abort());
     // Either way the slot is free.
     void sleep(holdMs, undefined, { signal: done.signal, ref: false })
       .catch(() => undefined)
