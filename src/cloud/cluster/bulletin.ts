@@ -114,6 +114,7 @@ export class Bulletin {
   }
 
   #giveUp(client: Client): void {
+    // It is given up: whether it still says goodbye does not matter.
     client.end().catch(() => undefined);
     this.#lost(client);
   }

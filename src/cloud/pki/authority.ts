@@ -81,7 +81,6 @@ export class Authority {
   readonly #unitCa: Issuer;
   readonly #unitCaPem: string;
   readonly #options: AuthorityOptions;
-  readonly #names: readonly string[];
 
   private constructor(
     options: AuthorityOptions,
@@ -90,7 +89,6 @@ export class Authority {
     parts: Readonly<Record<'server' | 'operator' | 'signer' | 'bundleSigner', Credential>>,
   ) {
     this.#options = options;
-    this.#names = namesOf(options);
     this.rootPem = rootPem;
     this.#unitCa = unitCa;
     this.#unitCaPem = pemOf(unitCa.certificate);
@@ -194,7 +192,7 @@ export class Authority {
       this.#unitCa,
     );
     const signed = new X509Certificate(Buffer.from(certificate.rawData));
-    const taken = this.#names.find((name) => !meansTheHostItself(name) && isNamed(signed, name));
+    const taken = namesOf(this.#options).find((name) => !meansTheHostItself(name) && isNamed(signed, name));
     if (taken !== undefined) {
       throw new AosError(
         'invalidArgument',

@@ -16,10 +16,11 @@ import {
 import { MAX_DOCUMENT_BYTES } from '../../oci/index.ts';
 import { BlobStore, Downloader, ensureDirectory } from '../../storage/index.ts';
 import type { InstalledItem } from '../model.ts';
+import { Slots } from '../slots.ts';
 import { CleanUp } from './clean-up.ts';
 import { type ItemRecord, ItemRecords, type Part } from './item-records.ts';
 import { LayerStore } from './layer-store.ts';
-import { Pins, Slots } from './locks.ts';
+import { Pins } from './locks.ts';
 import { PartFetcher } from './part-fetcher.ts';
 import {
   documentDigests,
@@ -142,7 +143,7 @@ export class ImageStore {
     const item = normalized(wanted);
     const here = await this.#findInstalled(item);
     if (here) return here;
-    return this.#slots.run(signal, () => this.#install(item, signal));
+    return this.#slots.use(() => this.#install(item, signal), signal);
   }
 
   /** Nobody needs this version any more: it may go when its time is over or space is short. Throws `notFound`. */

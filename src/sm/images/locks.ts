@@ -1,48 +1,7 @@
 /** Who may work on what, when several installs run at the same time. */
-import { canceledBy, throwIfCanceled } from '../../core/index.ts';
+import { Slots } from '../slots.ts';
 
 type Release = () => void;
-
-/** At most so many at a time; the others wait in order. A waiter leaves the queue when its signal aborts. */
-export class Slots {
-  #free: number;
-  readonly #waiting: (() => void)[] = [];
-
-  constructor(count: number) {
-    this.#free = count;
-  }
-
-  async run<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
-    await this.#take(signal);
-    try {
-      return await work();
-    } finally {
-      const next = this.#waiting.shift();
-      if (next) next();
-      else this.#free += 1;
-    }
-  }
-
-  #take(signal: AbortSignal): Promise<void> {
-    throwIfCanceled(signal);
-    if (this.#free > 0) {
-      this.#free -= 1;
-      return Promise.resolve();
-    }
-    return new Promise((resolve, reject) => {
-      const go = () => {
-        signal.removeEventListener('abort', leave);
-        resolve();
-      };
-      const leave = () => {
-        this.#waiting.splice(this.#waiting.indexOf(go), 1);
-        reject(canceledBy(signal));
-      };
-      this.#waiting.push(go);
-      signal.addEventListener('abort', leave, { once: true });
-    });
-  }
-}
 
 /** One at a time for each key. */
 export class KeyedLock {
@@ -53,7 +12,7 @@ export class KeyedLock {
     this.#locks.set(key, lock);
     lock.users += 1;
     try {
-      return await lock.slots.run(signal, work);
+      return await lock.slots.use(work, signal);
     } finally {
       lock.users -= 1;
       if (lock.users === 0) this.#locks.delete(key);

@@ -18,6 +18,7 @@ import { type ContainerEngine, readExitFile } from '../../platform/oci-runtime/i
 import { cgroupsOf, identifyProcess, type ProcessIdentity } from '../../platform/proc/index.ts';
 import type { InstalledItem, InstanceInfo, NodeInfo, RuntimeInfo, StartRequest } from '../model.ts';
 import type { NodeResources } from '../resources/index.ts';
+import { Slots } from '../slots.ts';
 import type { SupervisionStore } from '../supervision/index.ts';
 import { cgroupPathOf } from './build-oci-config.ts';
 import { Bundle } from './bundle.ts';
@@ -36,7 +37,6 @@ import type {
   RunningInstance,
 } from './runtime-model.ts';
 import { SeccompFilter } from './seccomp-filter.ts';
-import { Slots } from './slots.ts';
 import { SupervisedInstance } from './supervised-instance.ts';
 
 /** Most instances of a runtime (spec/decisions.md 8.3). */

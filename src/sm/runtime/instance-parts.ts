@@ -2,10 +2,10 @@
 import type { Clock, Logger } from '../../core/index.ts';
 import type { Cgroups } from '../../platform/cgroup/index.ts';
 import type { ContainerEngine } from '../../platform/oci-runtime/index.ts';
+import type { Slots } from '../slots.ts';
 import type { ProbeWay, SupervisionStore } from '../supervision/index.ts';
 import type { Measure } from './prepare-bundle.ts';
 import type { ContainerRoots, InstanceChange } from './runtime-model.ts';
-import type { Slots } from './slots.ts';
 
 export interface InstanceParts {
   readonly engine: ContainerEngine;

@@ -5,11 +5,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { AosError, silentLogger } from '../../core/index.ts';
+import { Slots } from '../slots.ts';
 import { Bundle } from './bundle.ts';
 import type { InstanceParts } from './instance-parts.ts';
 import { InstanceRemains } from './instance-remains.ts';
 import { UNMEASURED } from './prepare-bundle.ts';
-import { Slots } from './slots.ts';
 
 describe('[SM-18] remains of an instance', () => {
   let directory: string;

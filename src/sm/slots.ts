@@ -1,6 +1,6 @@
 /** Work that must not be done by too many at the same time. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { canceledBy, throwIfCanceled } from '../../core/index.ts';
+import { canceledBy, throwIfCanceled } from '../core/index.ts';
 
 export class Slots {
   readonly #waiting: (() => void)[] = [];
