@@ -7,6 +7,9 @@ interface LockedPackage {
   readonly integrity?: string;
   readonly dev?: boolean;
   readonly devOptional?: boolean;
+  /** Where it can be installed; absent: everywhere. */
+  readonly os?: readonly string[];
+  readonly cpu?: readonly string[];
 }
 
 export interface LockFile {
@@ -17,13 +20,17 @@ export interface BillOptions {
   readonly version: string;
   /** When the sources were made, in seconds since 1970. */
   readonly epochS: number;
+  /** Of the package, in the words of npm, such as `x64`. */
+  readonly cpu: string;
 }
 
 const ALGORITHMS: Readonly<Record<string, string>> = { sha512: 'SHA-512', sha256: 'SHA-256', sha1: 'SHA-1' };
 
-export function billOfMaterials({ packages }: LockFile, { version, epochS }: BillOptions) {
+export function billOfMaterials({ packages }: LockFile, { version, epochS, cpu }: BillOptions) {
+  const isForOthers = (found: LockedPackage) =>
+    found.os?.includes('linux') === false || found.cpu?.includes(cpu) === false;
   const components = Object.entries(packages)
-    .filter(([path, { dev, devOptional }]) => path !== '' && !dev && !devOptional)
+    .filter(([path, found]) => path !== '' && !found.dev && !found.devOptional && !isForOthers(found))
     .map(([path, found]) => componentOf(path.slice(path.lastIndexOf('node_modules/') + 'node_modules/'.length), found))
     .sort((a, b) => (a.purl < b.purl ? -1 : 1));
   return {

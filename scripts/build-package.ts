@@ -71,16 +71,24 @@ async function copyHelp(root: string, target: string): Promise<void> {
   }
 }
 
-/** Node.js itself and the one native module. */
+/** Native modules, and what of their packages is needed to run them. */
+const NATIVE: Readonly<Record<string, readonly string[]>> = {
+  pkcs11js: ['package.json', 'index.js', 'LICENSE', 'build/Release/pkcs11.node'],
+  koffi: ['package.json', 'LICENSE.txt', 'index.cjs', 'src/koffi/index.cjs', 'src/koffi/src/static.cjs'],
+  [`@koromix/koffi-linux-${process.arch}`]: ['package.json', 'index.js', `linux_${process.arch}/koffi.node`],
+};
+
+/** Node.js itself and the native modules. */
 async function copyRuntime(root: string, target: string): Promise<void> {
   const lib = join(target, 'usr', 'lib', 'aoscore');
   await cp(join(root, 'node_modules', 'node', 'bin', 'node'), join(lib, 'node'), { dereference: true });
   await run('strip', [join(lib, 'node')]);
-  const native = join('node_modules', 'pkcs11js');
-  const binding = join('build', 'Release', 'pkcs11.node');
-  await mkdir(join(lib, native, 'build', 'Release'), { recursive: true });
-  for (const file of ['package.json', 'index.js', 'LICENSE', binding]) {
-    await cp(join(root, native, file), join(lib, native, file));
+  for (const [name, files] of Object.entries(NATIVE)) {
+    for (const file of files) {
+      const place = join('node_modules', name, file);
+      await mkdir(dirname(join(lib, place)), { recursive: true });
+      await cp(join(root, place), join(lib, place));
+    }
   }
 }
 
@@ -160,6 +168,7 @@ export async function buildPackage(
     await writeBillOfMaterials(root, join(target, 'usr', 'share', 'doc', 'aoscore', 'sbom.cdx.json'), {
       version,
       epochS,
+      cpu: process.arch,
     });
     await writeControl(root, target, { version, architecture, programs });
     await mkdir(outDirectory, { recursive: true });

@@ -1,7 +1,7 @@
 /**
  * Bundles each program into one file, `dist/<name>.js`, with what V8 made of it, `dist/<name>.js.cache`, and what is
  * started, `dist/<name>.mjs`: a start reads two files instead of hundreds and compiles little, and a node needs no
- * `node_modules` but the native PKCS#11 binding (docs/decisions/0021-code-cache.md).
+ * `node_modules` but native code (docs/decisions/0021-code-cache.md).
  */
 import { execFile } from 'node:child_process';
 import { chmod, copyFile, readdir, readFile } from 'node:fs/promises';
@@ -11,7 +11,7 @@ import { build, type Plugin, transform } from 'esbuild';
 import { chosenPrograms, PROGRAMS, type Program, type ProgramName } from './programs.ts';
 
 /** Native code: loaded from `node_modules`. Of `pg` nobody asks for it. */
-const EXTERNAL = ['pkcs11js', 'pg-native'];
+const EXTERNAL = ['pkcs11js', 'koffi', 'pg-native'];
 
 /** Short enough that a stack trace names a place. */
 const LINE_LENGTH = 160;

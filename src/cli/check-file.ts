@@ -42,6 +42,9 @@ export function kindOf(file: string): Kind {
   throw new AosError('invalidArgument', `${file}: its name does not tell what it is; give --kind ${KINDS.join(', ')}`);
 }
 
+/** Who judges such a file, and what it calls its kind; undefined for one that aosctl judges by itself. */
+export const judgeOf = (kind: Kind) => (kind === 'item' ? undefined : JUDGES[kind]);
+
 /** Never throws about the file; `notFound` when the program that knows the kind is not installed. */
 export async function checkFile(file: string, kind: Kind): Promise<CheckReport> {
   const report = await judge(file, kind);

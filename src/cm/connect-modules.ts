@@ -1,9 +1,10 @@
 /** Who hears of what: the modules of the CM know each other only through this. */
+import { type EventSink, InstanceDiary } from './events/index.ts';
 import type { IamClient } from './iam/index.ts';
 import type { Modules } from './modules.ts';
 import { overrideStatusOf, overridesOf } from './updates/index.ts';
 
-export function connectModules(modules: Modules, iam: IamClient): void {
+export function connectModules(modules: Modules, iam: IamClient, events: EventSink): void {
   const { link, nodes, images, storage, controller, launcher, status, updates } = modules;
   iam.onNode((node) => nodes.updateFromIam(node));
   iam.onSubjects((subjects) => launcher.setSubjects(subjects));
@@ -15,6 +16,8 @@ export function connectModules(modules: Modules, iam: IamClient): void {
     link.send(overrideStatusOf(reports), { replaces: 'overrideEnvVarsStatus' }),
   );
   launcher.subscribe((instances) => status.instancesChanged(instances));
+  const failures = new InstanceDiary(events);
+  launcher.subscribe((instances) => failures.take(instances));
   link.setOpening(
     async () => status.open(),
     (message) => {

@@ -56,7 +56,7 @@ async function bringUp(life: Life, config: CmConfig, onWaiting: () => void): Pro
     onWaiting();
   });
   const modules = await makeModules({ config, ca, database, events, logger }, identity);
-  connectModules(modules, identity.iam);
+  connectModules(modules, identity.iam, events);
   await start(life, config, identity, modules);
   desk.open({ ...identity.iam.system, ...modules });
   const metrics = await MetricsServer.open({

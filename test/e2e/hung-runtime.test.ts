@@ -92,6 +92,12 @@ const letHang = (what: 'create' | 'delete', itemId: string) =>
 const letWork = (what: 'create' | 'delete', itemId: string) =>
   rm(join(world.unit.layout.root, `hang-${what}-${idOf(itemId)}`));
 
+/** Without its helper nobody tells how it ended, so its runtime is asked to remove it. */
+function loseHelper(itemId: string): void {
+  const pid = readFileSync(join(world.unit.layout.bundles, idOf(itemId), 'conmon.pid'), 'utf8');
+  process.kill(Number(pid), 'SIGKILL');
+}
+
 const tooLong = () => `${crun()}, run by conmon, did not end within 30000 ms`;
 
 /** What aosctl says of the start of STUCK. */
@@ -178,6 +184,7 @@ test(
   async () => {
     await world.deploy(STICKY, '1.0.0');
     await letHang('delete', STICKY);
+    loseHelper(STICKY);
     await undeploy(STICKY);
     await expectNothingOf(STICKY);
     await expect.poll(() => ofNode(STICKY), PATIENCE).toBeUndefined();
@@ -195,6 +202,7 @@ test(
   async () => {
     await world.deploy(STICKY, '1.0.0');
     await letHang('delete', STICKY);
+    loseHelper(STICKY);
     await world.must('undeploy', STICKY, '--unit', world.systemId);
     const hung = await until('the removal hangs', hanging, (list) => list.length === 1);
     await sm().kill('SIGKILL');
@@ -214,6 +222,7 @@ test(
   async () => {
     await world.deploy(STICKY, '1.0.0');
     await letHang('delete', STICKY);
+    loseHelper(STICKY);
     const since = world.unit.supervisor.history.length;
     await sm().stop();
     const ended = world.unit.supervisor.history.slice(since).find(({ program }) => program === 'aos-sm');

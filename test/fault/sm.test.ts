@@ -39,7 +39,7 @@ const POINTS = [
   'oci-runtime.spawned',
   'oci-runtime.created',
   'oci-runtime.begun',
-  'oci-runtime.remove',
+  'oci-runtime.forget',
 ];
 
 /** What the removal of an instance passes besides. */

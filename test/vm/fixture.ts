@@ -29,7 +29,7 @@ export async function bundled(name: string): Promise<Buffer> {
     await build({
       entryPoints: [join(PROGRAMS, `${name}.ts`)],
       ...{ outfile, bundle: true, format: 'esm', platform: 'node', target: 'node24', logLevel: 'error' },
-      external: ['pkcs11js'],
+      external: ['pkcs11js', 'koffi'],
       alias: { esbuild: join(PROGRAMS, 'no-esbuild.ts') },
       banner: { js: ES_BUNDLE_NEEDS },
     });

@@ -2,6 +2,7 @@ import { type Command, Option } from 'commander';
 import { AosError } from '../../core/index.ts';
 import type { Context } from '../context.ts';
 import { UNREACHABLE } from '../exit-codes.ts';
+import type { LocalEvent } from '../local-event.ts';
 import { parseCount } from '../options.ts';
 import { nameOf } from '../output.ts';
 import { readable } from '../readable.ts';
@@ -13,13 +14,6 @@ interface EventOptions {
   readonly kind?: string;
   readonly about?: string;
   readonly tail: number;
-}
-
-interface LocalEvent {
-  readonly at: string;
-  readonly about: { readonly kind: string; readonly id: string };
-  readonly what: string;
-  readonly because: string;
 }
 
 const KINDS = ['item', 'instance', 'node', 'update', 'link', 'unit-config'];

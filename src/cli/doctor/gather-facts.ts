@@ -4,7 +4,7 @@ import { release } from 'node:os';
 import { join } from 'node:path';
 import { asAosError, isObject, parseJson } from '../../core/index.ts';
 import { askControl, CHECK_PATH, type CheckQuestion, type CheckReport, type UnitReport } from '../../daemon/index.ts';
-import { checkFile, type Kind, kindOf } from '../check-file.ts';
+import { checkFile, judgeOf, type Kind, kindOf } from '../check-file.ts';
 import { type Context, LOCAL_DAEMONS, type LocalDaemon } from '../context.ts';
 import { plainWords } from '../plain-words.ts';
 import {
@@ -55,16 +55,26 @@ export async function gatherFacts(context: Context, configDir: string): Promise<
     Promise.all([fileSystems(), controllers(), findPrograms()]),
   ]);
   const places = placesIn(documents);
-  const openedTokens = await tokens(documents, iam);
-  const directories = await keyDirectories(documents, iam);
+  const paths = places.map(({ path }) => path);
   const [known, limits, programs] = host;
-  const selinux = await lookAtSelinux(places.map(({ path }) => path));
   const daemons = [iam.fact, unit.fact, sm.fact].map((fact) =>
     hasConfigOf(fact.name, documents) ? fact : { ...fact, isForeign: true as const },
   );
+  const [openedTokens, directories, selinux, written, ports, space, setAside] = await Promise.all([
+    tokens(documents, iam),
+    keyDirectories(documents, iam),
+    lookAtSelinux(paths),
+    lastWrite(paths),
+    lookAtPorts(
+      documents.flatMap(({ path, value = {} }) => portsOf(path, value)),
+      (daemon) => daemons.some(({ name, state }) => name === daemon && state === 'answers') && !waits(daemon, unit),
+    ),
+    Promise.all(places.map(lookAt)),
+    Promise.all(paths.map(setAsideIn)),
+  ]);
   return {
     nowMs: Date.now(),
-    ...((await lastWrite(places.map(({ path }) => path))) ?? {}),
+    ...written,
     isRoot: process.getuid?.() === 0,
     kernel: release(),
     fileSystems: known,
@@ -78,14 +88,11 @@ export async function gatherFacts(context: Context, configDir: string): Promise<
     ...(iam.answer && { iamMode: iam.answer.mode }),
     certificates: iam.answer?.certificates ?? keptCertificates(openedTokens, directories),
     configs: documents.map(({ value: _value, kind: _kind, ...fact }) => fact),
-    ports: await lookAtPorts(
-      documents.flatMap(({ path, value = {} }) => portsOf(path, value)),
-      (daemon) => daemons.some(({ name, state }) => name === daemon && state === 'answers') && !waits(daemon, unit),
-    ),
+    ports,
     tokens: openedTokens,
     keyDirectories: directories,
-    places: await Promise.all(places.map(lookAt)),
-    setAside: (await Promise.all(places.map(({ path }) => setAsideIn(path)))).flat(),
+    places: space,
+    setAside: setAside.flat(),
   };
 }
 
@@ -207,10 +214,11 @@ async function readConfig(path: string, context: Context): Promise<ConfigDocumen
 
 /** What the daemon that reads such a file says of it while it runs, which is sooner than a new process of it does. */
 async function askWhoRuns(context: Context, kind: Kind, path: string, text: string): Promise<CheckReport | undefined> {
-  const daemon = LOCAL_DAEMONS.find((one) => one === kind);
-  if (daemon === undefined) return undefined;
+  const [program, what] = judgeOf(kind) ?? [];
+  const daemon = LOCAL_DAEMONS.find((one) => `aos-${one}` === program);
+  if (daemon === undefined || what === undefined) return undefined;
   try {
-    const question: CheckQuestion = { kind: 'config', path, text };
+    const question: CheckQuestion = { kind: what, path, text };
     return await askControl<CheckReport>(context.socketOf(daemon), CHECK_PATH, question);
   } catch {
     // It does not run, or is of a time before this question: another finding says so.

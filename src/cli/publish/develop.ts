@@ -5,6 +5,7 @@ import { AosError, asAosError, isAosError, throwIfCanceled } from '../../core/in
 import type { UnitReport } from '../../daemon/index.ts';
 import { instancesOf } from '../cloud-views.ts';
 import type { Context } from '../context.ts';
+import type { LocalEvent } from '../local-event.ts';
 import type { Output } from '../output.ts';
 import { readable } from '../readable.ts';
 import { type Deployment, deploymentPath, waitUntil, waitUntilActive } from '../wait-for-item.ts';
@@ -16,6 +17,8 @@ const SETTLE_MS = 100;
 const ACTIVE_WAIT_S = 60;
 const REMOVE_WAIT_S = 60;
 const SECOND_MS = 1000;
+/** Since the try began there were fewer. */
+const RECENT_EVENTS = 20;
 
 export type DevOptions = Pick<PublishOptions, 'id' | 'config' | 'tag'>;
 
@@ -37,7 +40,8 @@ export async function develop(path: string, options: DevOptions, given: Context)
         const run = await bring(path, { ...options, id, version }, context);
         const seconds = ((performance.now() - startedAt) / SECOND_MS).toFixed(1);
         output.note(`${id} runs as ${version} after ${seconds} s; waiting for changes of ${path}, Ctrl-C ends`);
-        await Promise.race([change.happened, showLogs(run, context.with({ signal: change.signal }))]);
+        const meanwhile = context.with({ signal: change.signal });
+        await Promise.race([change.happened, Promise.all([showLogs(run, meanwhile), tellFailures(run, meanwhile)])]);
       } catch (error) {
         if (signal.aborted) break;
         // What its author has written does not work yet: that is what this loop is for.
@@ -67,6 +71,7 @@ async function authorsId(path: string): Promise<string> {
 /** One try of an instance. */
 interface Run {
   readonly instance: string;
+  readonly version: string;
   /** What was written before is of tries before; ISO 8601. */
   readonly since: string;
 }
@@ -91,7 +96,7 @@ async function bring(
   throwIfCanceled(context.signal);
   const since = new Date().toISOString();
   const deployment = await cloud.send<Deployment>('PUT', deploymentPath(unit, itemId), { version });
-  const run = { instance: `${itemId}/${deployment.subject}/0`, since };
+  const run = { instance: `${itemId}/${deployment.subject}/0`, version, since };
   try {
     await waitUntilActive(context.with({ output: quiet }), ACTIVE_WAIT_S, deployment);
   } catch (error) {
@@ -111,6 +116,17 @@ async function showLogs({ instance, since }: Run, context: Context, follow = tru
   const question = { instance, since, follow };
   for await (const { text } of context.followDaemon<{ text: string }>('sm', '/logs', question)) {
     output.line(readable(text));
+  }
+}
+
+/** Of an instance that was active already; goes on until the signal aborts. */
+async function tellFailures({ instance, version, since }: Run, context: Context): Promise<void> {
+  const question = { kind: 'instance', id: instance, limit: RECENT_EVENTS };
+  const events = context.followDaemon<LocalEvent>('cm', '/events/follow', question);
+  for await (const { at, what, because } of events) {
+    if (at >= since && what.startsWith(`version ${version} failed`)) {
+      context.output.note(readable(`aosctl: instance ${instance} failed: ${because}`));
+    }
   }
 }
 

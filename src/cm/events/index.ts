@@ -1,2 +1,3 @@
 /** The log of decisions. */
 export * from './event-log.ts';
+export * from './instance-diary.ts';

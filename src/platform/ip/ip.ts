@@ -1,8 +1,9 @@
-/** Links and addresses of the host, as the program `ip` sees them; shaping, as `tc` does. */
+/** Links and addresses of the host: many at a time by `ip`, shaping by `tc`, the inside of namespaces and the list by the kernel itself. */
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { AosError, faultPoint, parseJson, throwIfCanceled } from '../../core/index.ts';
 import { type ExecResult, execProgram } from '../oci-runtime/index.ts';
+import { type InsidePlan, KernelLinks } from './kernel-links.ts';
 
 const run = promisify(execFile);
 
@@ -10,8 +11,6 @@ const run = promisify(execFile);
 const BATCH_MS = 30_000;
 const MAX_LISTING_BYTES = 64 * 1024 * 1024;
 const MAX_WORDS = 400;
-/** Ends the lines of one namespace; no command of `ip`. */
-const END = 'end-of-lines';
 
 export interface Link {
   readonly name: string;
@@ -27,19 +26,12 @@ export interface Route {
   readonly device: string;
 }
 
-/** Lines for the inside of one network namespace. */
-export interface InsideLines {
-  /** Its name. */
-  readonly netns: string;
-  readonly lines: readonly string[];
-}
-
 export interface Links {
   /**
-   * Lines of `ip -batch`, then those for the inside of namespaces: one program for the former, one shell for the latter. Ends at the first line that
-   * fails. Throws `runtime` with the program's own words.
+   * Lines of `ip -batch`, then the inside of namespaces. Ends at the first that fails. Throws `runtime` with the words of
+   * the program or of the kernel.
    */
-  batch(lines: readonly string[], signal: AbortSignal, inside?: readonly InsideLines[]): Promise<void>;
+  batch(lines: readonly string[], signal: AbortSignal, inside?: readonly InsidePlan[]): Promise<void>;
   /** Lines of `ip -batch`, all of which are tried; answers the words of those that failed, which may be empty. */
   tryAll(lines: readonly string[], signal: AbortSignal): Promise<string>;
   /** Lines of `tc -batch`. */
@@ -51,22 +43,15 @@ export interface Links {
   defaultInterface(signal: AbortSignal): Promise<string | undefined>;
 }
 
-interface ListedLink {
-  readonly ifname?: string;
-  readonly master?: string;
-  readonly linkinfo?: { readonly info_kind?: string };
-}
-
 export class HostLinks implements Links {
-  async batch(lines: readonly string[], signal: AbortSignal, inside: readonly InsideLines[] = []): Promise<void> {
+  readonly #kernel = new KernelLinks();
+
+  async batch(lines: readonly string[], signal: AbortSignal, inside: readonly InsidePlan[] = []): Promise<void> {
     await runBatch('ip', lines, signal);
-    if (inside.length === 0) return;
-    // A batch can enter a namespace only to run a program there, in a copy of all mounts that is paid for twice; a shell
-    // that runs one program for each namespace takes three quarters of that.
-    const script = inside.map(({ netns, lines: own }) => {
-      return [`ip -n '${checkedName(netns)}' -batch - <<'${END}' || exit`, ...own, END].join('\n');
-    });
-    await runScript(script, signal);
+    for (const plan of inside) {
+      faultPoint('ip.inside');
+      await this.#kernel.furnish(plan, signal);
+    }
   }
 
   async tryAll(lines: readonly string[], signal: AbortSignal): Promise<string> {
@@ -81,10 +66,12 @@ export class HostLinks implements Links {
   }
 
   async list(signal: AbortSignal): Promise<readonly Link[]> {
-    const links = (await ask(['-j', '-d', 'link', 'show'], signal)) as readonly ListedLink[];
-    return links.flatMap(({ ifname, master, linkinfo }) =>
-      ifname === undefined ? [] : [{ name: ifname, master, kind: linkinfo?.info_kind }],
-    );
+    const links = await this.#kernel.list(signal);
+    const names = new Map(links.map(({ index, name }) => [index, name]));
+    return links.map(({ name, master, kind }) => ({
+      ...{ name, kind },
+      master: master === undefined ? undefined : names.get(master),
+    }));
   }
 
   async routes(signal: AbortSignal): Promise<readonly Route[]> {
@@ -106,19 +93,8 @@ async function runBatch(program: 'ip' | 'tc', lines: readonly string[], signal: 
   complain(program, await execProgram(program, ['-batch', '-'], batchOptions(lines, signal)));
 }
 
-async function runScript(lines: readonly string[], signal: AbortSignal): Promise<void> {
-  faultPoint('ip.inside');
-  complain('ip', await execProgram('sh', ['-s'], batchOptions(lines, signal)));
-}
-
 function complain(program: string, { exitCode, output }: ExecResult): void {
   if (exitCode !== 0) throw new AosError('runtime', `${program}: ${output.trim().slice(0, MAX_WORDS)}`, { exitCode });
-}
-
-/** A shell reads it: whatever could end its quotes has no business here. */
-function checkedName(netns: string): string {
-  if (/^[A-Za-z0-9][A-Za-z0-9_.-]*$/.test(netns)) return netns;
-  throw new AosError('invalidArgument', `"${netns}" cannot be the name of a network namespace`);
 }
 
 function batchOptions(lines: readonly string[], signal: AbortSignal) {

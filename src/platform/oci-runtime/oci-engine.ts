@@ -177,6 +177,7 @@ export class OciEngine implements ContainerEngine {
   }
 
   async forget(id: string): Promise<void> {
+    faultPoint('oci-runtime.forget');
     await rm(join(this.#options.stateRoot, id), { recursive: true, force: true });
   }
 

@@ -6,7 +6,7 @@ import { Batcher } from '../batcher.ts';
 import type { CmServices, NodeNetworkParameters } from '../client/index.ts';
 import type { NetworkRequest } from '../launcher/index.ts';
 import { fillChain } from './firewall-script.ts';
-import { bridgeLines, insideLines, isVlanId, shapingLines } from './link-script.ts';
+import { bridgeLines, insidePlan, isVlanId, shapingLines } from './link-script.ts';
 import { instanceHosts } from './names.ts';
 import {
   firewallOf,
@@ -65,7 +65,7 @@ export class Allocator {
       fillChain(firewallOf(row));
       const network = this.#known(networkId);
       const link = linkOf(row, network, false);
-      insideLines(link);
+      insidePlan(link);
       shapingLines(link);
       if (!overlaps(parameters.subnet, network.subnet)) {
         throw new AosError(

@@ -4,7 +4,7 @@ import { AosError, asAosError, instanceId, type Logger } from '../../core/index.
 import type { Link, Links } from '../../platform/ip/index.ts';
 import { type NetworkNamespaces, netnsLines } from '../../platform/netns/index.ts';
 import { ipv6Of } from './ipv6.ts';
-import { bridgeLines, deleteLinesOf, hostLines, insideLines, shapingLines, vlanLines } from './link-script.ts';
+import { bridgeLines, deleteLinesOf, hostLines, insidePlan, shapingLines, vlanLines } from './link-script.ts';
 import { hostInterface, ifbInterface } from './names.ts';
 import { type InstanceNetworkRow, linkOf, type NetworkRows, type NodeNetworkRow } from './network-rows.ts';
 import { overlaps } from './subnets.ts';
@@ -51,7 +51,7 @@ export class HostWires {
       ...(await this.#bridges(instances, present, signal)),
       ...plans.flatMap((plan) => [...(spaces.has(plan.id) ? [] : [netnsLines(plan.id).add]), ...hostLines(plan)]),
     ];
-    const inside = plans.map((plan) => ({ netns: plan.id, lines: insideLines(plan) }));
+    const inside = plans.map(insidePlan);
     const shaping = plans.flatMap(shapingLines);
     await links.batch(lines, signal, inside);
     await links.shape(shaping, signal);

@@ -1,9 +1,12 @@
 /** Links, addresses and shaping as batches of `ip` and `tc` (spec/sm.md 7.4, 7.9). Pure. */
 import { AosError } from '../../core/index.ts';
+import type { InsidePlan } from '../../platform/ip/index.ts';
 import { IPV6_PREFIX } from './ipv6.ts';
 import { hostInterface, ifbInterface } from './names.ts';
 
 const MAX_VLAN_ID = 4094;
+/** The end of the pair that an instance has. */
+const INSIDE_DEVICE = 'eth0';
 
 export interface BridgePlan {
   readonly bridge: string;
@@ -67,7 +70,7 @@ export function hostLines({ id, bridge, uploadKbit }: InstanceLink): string[] {
   const name = hostInterface(id);
   const ifb = ifbInterface(name);
   return [
-    `link add name ${name} master ${bridge} up type veth peer name eth0 netns ${id}`,
+    `link add name ${name} master ${bridge} up type veth peer name ${INSIDE_DEVICE} netns ${id}`,
     `link set dev ${name} type bridge_slave hairpin on`,
     ...(uploadKbit === undefined ? [] : [`link add name ${ifb} up type ifb`]),
   ];
@@ -83,14 +86,16 @@ export function deleteLinesOf(names: readonly string[], group: number): string[]
 }
 
 /** Inside the namespace. */
-export function insideLines({ ip, subnet, gateway, ipv6 }: InstanceLink): string[] {
-  return [
-    'link set dev lo up',
-    `address add ${ip}/${prefixOf(subnet)} dev eth0`,
-    ...(ipv6 === undefined ? [] : [`address add ${ipv6}/${IPV6_PREFIX} dev eth0 nodad`]),
-    'link set dev eth0 up',
-    `route add default via ${gateway}`,
-  ];
+export function insidePlan({ id, ip, subnet, gateway, ipv6 }: InstanceLink): InsidePlan {
+  return {
+    netns: id,
+    device: INSIDE_DEVICE,
+    addresses: [
+      { address: ip, prefix: prefixOf(subnet) },
+      ...(ipv6 === undefined ? [] : [{ address: ipv6, prefix: IPV6_PREFIX }]),
+    ],
+    gateway,
+  };
 }
 
 const BURST_BYTES = 12_800;

@@ -278,7 +278,7 @@ export class ContainerRuntime {
     try {
       cgroups.kill(cgroupPathOf(bundle.id));
       const byRuntime = () => engine.abandon(bundle.id, bundle.dir, bound);
-      const complaint = await removeContainer(this.#options, bundle.id, byRuntime);
+      const complaint = await removeContainer(this.#options, bundle.id, false, byRuntime);
       if (complaint)
         logger.warn({ id: bundle.id, error: complaint.message }, 'a leftover was removed without its runtime');
       await roots.remove(bundle.id, bundle.dir, bound);

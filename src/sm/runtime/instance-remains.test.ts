@@ -1,6 +1,6 @@
 /** What is given back of an instance, and in which order. */
 import { existsSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -32,11 +32,15 @@ describe('[SM-18] remains of an instance', () => {
     if (broken.has(what)) throw new AosError('runtime', `no ${what}`);
   };
 
-  function remains({ slots = new Slots(1), removed = async () => does('container') } = {}): InstanceRemains {
+  function remains({
+    slots = new Slots(1),
+    removed = async () => does('container'),
+    processes = [] as readonly number[],
+  } = {}): InstanceRemains {
     const parts = {
       roots: { prepare: async () => expect.fail(), remove: async () => does('root') },
       engine: { remove: removed, forget: async () => does('record') },
-      cgroups: { kill: () => does('kill'), processes: () => [], remove: () => does('cgroup') },
+      cgroups: { kill: () => does('kill'), processes: () => processes, remove: () => does('cgroup') },
       endSlots: slots,
       logger: silentLogger,
       measure: UNMEASURED,
@@ -63,6 +67,16 @@ describe('[SM-18] remains of an instance', () => {
     broken.add('container');
     expect(await remains().removeInTurn()).toMatchObject({ message: 'no container' });
     expect(log.map((line) => line.split(',')[0])).toEqual(['container', 'container', 'kill', 'cgroup', 'record']);
+  });
+
+  test('of one that has ended its runtime is not asked, unless somebody is left in its cgroup or the kernel holds it', async () => {
+    await writeFile(join(bundle.exitDir, 'id'), '137');
+    expect(await remains().removeInTurn()).toBeUndefined();
+    expect(log.splice(0)).toEqual(['cgroup, bundle there', 'record, bundle there']);
+    expect(await remains({ processes: [4711] }).removeInTurn()).toBeUndefined();
+    broken.add('cgroup');
+    expect(await remains().removeInTurn()).toBeUndefined();
+    expect(log.map((line) => line.split(',')[0])).toEqual(['container', 'cgroup', 'container']);
   });
 
   test('a removal that hangs does not hold up those that wait for their turn', async () => {

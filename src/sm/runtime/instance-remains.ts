@@ -1,5 +1,6 @@
 /** What an instance has on the host besides its processes, and how it is given back. */
 import { type AosError, asAosError } from '../../core/index.ts';
+import { readExitFile } from '../../platform/oci-runtime/index.ts';
 import type { Bundle } from './bundle.ts';
 import type { InstanceParts } from './instance-parts.ts';
 import { removeContainer } from './remove-container.ts';
@@ -61,7 +62,8 @@ export class InstanceRemains {
   ): Promise<AosError | undefined> {
     const { id } = this.#bundle;
     const bound = () => AbortSignal.any([AbortSignal.timeout(REMOVAL_MS), ...(signal ? [signal] : [])]);
-    const complaint = await removeContainer(this.#parts, id, () =>
+    const hasEnded = readExitFile(this.#bundle.exitDir, id) !== undefined;
+    const complaint = await removeContainer(this.#parts, id, hasEnded, () =>
       inTurn(() => this.#parts.engine.remove(id, bound())),
     );
     if (complaint) this.#warn(complaint, 'its runtime did not remove it: cgroup and record were removed without it');

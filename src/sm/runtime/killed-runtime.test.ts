@@ -43,7 +43,7 @@ const POINTS_OF_START = [
   'oci-runtime.begun',
   'sm.runtime.record#2',
 ];
-const POINTS_OF_STOP = ['cgroup.kill', 'oci-runtime.remove', 'sm.runtime.bundle.remove'];
+const POINTS_OF_STOP = ['cgroup.kill', 'oci-runtime.forget', 'sm.runtime.bundle.remove'];
 
 describe.each([...POINTS_OF_START, ...POINTS_OF_STOP])('killed at %s', (point) => {
   test('[R-01] the next one removes everything when nobody wants the instance any more', async () => {

@@ -1,4 +1,4 @@
-/** The removal of a container, also where its runtime does not do its part. */
+/** The removal of a container: without its runtime where that has nothing to do, and where it does not do its part. */
 import { setTimeout } from 'node:timers/promises';
 import { type AosError, asAosError } from '../../core/index.ts';
 import type { Cgroups } from '../../platform/cgroup/index.ts';
@@ -15,14 +15,21 @@ export interface RemovalParts {
 }
 
 /**
- * Has the runtime remove a container. A runtime that hangs, fails or is not there any more must leave nothing either:
- * then cgroup and record are taken away without it, and its complaint is the answer. Throws when something stays.
+ * Removes a container. Of one that has ended there is a cgroup and the record of the runtime: both are taken away
+ * without loading a program. Else the runtime does it; one that hangs, fails or is not there any more must leave nothing
+ * either: then cgroup and record are taken away without it, and its complaint is the answer. Throws when something stays.
  */
 export async function removeContainer(
-  { engine, cgroups }: RemovalParts,
+  parts: RemovalParts,
   id: string,
+  hasEnded: boolean,
   byRuntime: () => Promise<void>,
 ): Promise<AosError | undefined> {
+  const { engine, cgroups } = parts;
+  if (hasEnded && removeEmptyCgroup(cgroups, cgroupPathOf(id))) {
+    await engine.forget(id);
+    return undefined;
+  }
   try {
     await byRuntime();
     return undefined;
@@ -35,5 +42,16 @@ export async function removeContainer(
     cgroups.remove(path);
     await engine.forget(id);
     return complaint;
+  }
+}
+
+/** False: somebody is in it, or the kernel holds it; the runtime knows how to wait for that. */
+function removeEmptyCgroup(cgroups: Cgroups, path: string): boolean {
+  if (cgroups.processes(path).length > 0) return false;
+  try {
+    cgroups.remove(path);
+    return true;
+  } catch {
+    return false;
   }
 }

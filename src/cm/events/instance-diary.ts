@@ -1,0 +1,28 @@
+/** Failures of instances as events, so that `aosctl events` tells in the morning what failed in the night. */
+import { instanceName } from '../../core/index.ts';
+import type { InstanceStatus } from '../model.ts';
+import type { EventSink } from './event-log.ts';
+
+export class InstanceDiary {
+  readonly #events: EventSink;
+  /** The last failure of each instance. */
+  readonly #told = new Map<string, string>();
+
+  constructor(events: EventSink) {
+    this.#events = events;
+  }
+
+  /** One that fails again and again in the same way is told once: it would drive out everything else. */
+  take(changed: readonly InstanceStatus[]): void {
+    for (const { ident, version, nodeId, state, error, reason } of changed) {
+      // What has no place anywhere is told by whoever decided so.
+      if (state !== 'failed' || nodeId === '') continue;
+      const id = instanceName(ident);
+      const failure = `${version} ${nodeId} ${error?.message}`;
+      if (this.#told.get(id) === failure) continue;
+      this.#told.set(id, failure);
+      const because = reason || error?.message || 'no reason was given';
+      this.#events.record({ about: { kind: 'instance', id }, what: `version ${version} failed on ${nodeId}`, because });
+    }
+  }
+}
