@@ -6,12 +6,14 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { AosError, instanceId, silentLogger } from '../src/core/index.ts';
+import { AosError, instanceId, silentLogger, systemClock } from '../src/core/index.ts';
 import { ImageConfig, ItemConfig } from '../src/oci/index.ts';
 import { Cgroups } from '../src/platform/cgroup/index.ts';
 import { HostLinks } from '../src/platform/ip/index.ts';
+import { HostMounts } from '../src/platform/mount/index.ts';
 import { HostNft } from '../src/platform/nft/index.ts';
 import { createOciEngine } from '../src/platform/oci-runtime/index.ts';
+import { HelperShell } from '../src/platform/program/index.ts';
 import { growingParts } from '../src/sm/launcher/index.ts';
 import type { InstalledItem, InstanceInfo, NodeInfo } from '../src/sm/model.ts';
 import { NetworkHost } from '../src/sm/network/for-tests/network-host.ts';
@@ -66,12 +68,15 @@ export class ContainerStage {
   readonly #host: NetworkHost;
   readonly #networks: ReturnType<NetworkHost['manager']>;
   readonly #runtime: ContainerRuntime;
+  readonly #programs: HelperShell;
 
   private constructor(
     place: { readonly directory: string; readonly memory: string; readonly cgroups: Cgroups },
     clock: StepClock,
     runtime: ContainerRuntime,
+    programs: HelperShell,
   ) {
+    this.#programs = programs;
     this.directory = place.directory;
     this.memory = place.memory;
     this.cgroups = place.cgroups;
@@ -84,8 +89,8 @@ export class ContainerStage {
     this.#networks = this.#host.manager({
       vlan: 'off',
       withIpv6: false,
-      links: clock.watch('network', ['batch', 'shape', 'list', 'tryAll', 'routes'], new HostLinks()),
-      nft: clock.watch('firewall', ['apply', 'list'], new HostNft()),
+      links: clock.watch('network', ['batch', 'shape', 'list', 'tryAll', 'routes'], new HostLinks(programs)),
+      nft: clock.watch('firewall', ['apply', 'list'], new HostNft(programs)),
     });
   }
 
@@ -94,7 +99,8 @@ export class ContainerStage {
     const directory = await mkdtemp(join(tmpdir(), 'aos-bench-'));
     const memory = await mkdtemp(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'aos-bench-'));
     const place = { directory, memory, cgroups: new Cgroups() };
-    const stage = new ContainerStage(place, clock, await openRuntime(place, clock));
+    const programs = new HelperShell({ shell: '/bin/sh', name: 'host' });
+    const stage = new ContainerStage(place, clock, await openRuntime(place, clock, programs), programs);
     await stage.#networks.adopt([], patience());
     return stage;
   }
@@ -138,6 +144,7 @@ export class ContainerStage {
     await this.#runtime.close();
     await this.#networks.withdraw(patience());
     this.#host.remove();
+    await this.#programs.close();
     for (const each of [this.memory, this.directory]) await rm(each, { recursive: true, force: true });
   }
 }
@@ -145,6 +152,7 @@ export class ContainerStage {
 async function openRuntime(
   { directory, memory, cgroups }: Pick<ContainerStage, 'directory' | 'memory' | 'cgroups'>,
   clock: StepClock,
+  programs: HelperShell,
 ): Promise<ContainerRuntime> {
   const engine = await createOciEngine({
     wish: { type: 'crun' },
@@ -155,11 +163,14 @@ async function openRuntime(
     log: 'file',
     logger: silentLogger,
   });
-  const roots = await ContainerRoots.open({ workingDir: join(directory, 'work'), hostBinds: [] });
+  const roots = await ContainerRoots.open({
+    ...{ workingDir: join(directory, 'work'), hostBinds: [] },
+    mounts: new HostMounts(systemClock, programs),
+  });
   return new ContainerRuntime({
     type: 'crun',
     node: BENCH_NODE,
-    engine: clock.watch('runtime', ['run', 'remove'], engine),
+    engine: clock.watch('runtime', ['run', 'remove', 'forget'], engine),
     cgroups,
     roots: clock.watch('root file system', ['prepare', 'remove'], roots),
     resources: new NodeResources([]),

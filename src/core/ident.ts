@@ -1,5 +1,5 @@
 /** Identities of items, instances and runtimes (spec/sm.md 0.1). */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 
 export type ItemType = 'service' | 'component';
 
@@ -29,7 +29,7 @@ export interface InstanceFilter {
 const OID_NAMESPACE = Buffer.from('6ba7b8129dad11d180b400c04fd430c8', 'hex');
 
 function uuidVersion3(name: string): string {
-  const bytes = createHash('md5').update(OID_NAMESPACE).update(name).digest();
+  const bytes = hash('md5', Buffer.concat([OID_NAMESPACE, Buffer.from(name)]), 'buffer');
   bytes[6] = (bytes[6]! & 0x0f) | 0x30;
   bytes[8] = (bytes[8]! & 0x3f) | 0x80;
   const hex = bytes.toString('hex');

@@ -12,6 +12,7 @@ import {
   runDaemon,
 } from '../daemon/index.ts';
 import { HostJournal } from '../platform/journal/index.ts';
+import { HelperShell } from '../platform/program/index.ts';
 import { systemDiskQuota } from '../platform/quota/index.ts';
 import { AlertGate, damageAlert, InstanceAlerts, JournalAlerts, parseFilters, ResourceAlerts } from './alerts/index.ts';
 import { CHECKS } from './checks.ts';
@@ -82,8 +83,11 @@ async function run(life: Life, options: DaemonOptions): Promise<void> {
       logger,
     }),
   );
-  const runtimes = life.use('runtimes', await openRuntimes({ config, node, resources, database, logger }));
-  const nodeNetworks = await openNetworks({ config, database, cm: services, resources, clock, logger });
+  const programs = new HelperShell({ shell: '/bin/sh', name: 'host' });
+  life.use('programs', { stop: () => programs.close() });
+  const host = { config, database, resources, programs, logger };
+  const runtimes = life.use('runtimes', await openRuntimes({ ...host, node }));
+  const nodeNetworks = await openNetworks({ ...host, cm: services, clock });
   const rows = new InstanceRows(database);
   const launcher = new Launcher({
     rows,

@@ -7,6 +7,7 @@ import { HostNameServers } from '../platform/dnsmasq/index.ts';
 import { HostLinks } from '../platform/ip/index.ts';
 import { HostNetworkNamespaces } from '../platform/netns/index.ts';
 import { HostNft } from '../platform/nft/index.ts';
+import type { Programs } from '../platform/program/index.ts';
 import type { CmServices } from './client/index.ts';
 import type { SmConfig } from './config.ts';
 import type { Networks } from './launcher/index.ts';
@@ -27,6 +28,7 @@ export interface NetworkParts {
   readonly database: DatabaseSync;
   readonly cm: CmServices;
   readonly resources: NodeResources;
+  readonly programs: Programs;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -43,7 +45,7 @@ export interface NodeNetworks {
 }
 
 export async function openNetworks(parts: NetworkParts): Promise<NodeNetworks> {
-  const { config, database, cm, resources, clock, logger } = parts;
+  const { config, database, cm, resources, programs, clock, logger } = parts;
   const namespaces = new HostNetworkNamespaces();
   if (config.network.mode === 'loopback') {
     const nothing = () => undefined;
@@ -63,8 +65,8 @@ export async function openNetworks(parts: NetworkParts): Promise<NodeNetworks> {
     trafficRows: new TrafficRows(database, logger),
     cm,
     namespaces,
-    links: new HostLinks(),
-    nft: new HostNft(),
+    links: new HostLinks(programs),
+    nft: new HostNft(programs),
     nameServers: new HostNameServers({ settle: (pid) => settle(pid, logger) }),
     namesDirectory: join(config.workingDir, 'dns'),
     resources,

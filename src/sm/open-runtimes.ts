@@ -1,9 +1,11 @@
 /** The runtimes of this node, as the configuration names them (spec/sm.md 1.6, 5.1). */
 import { join } from 'node:path';
 import type { DatabaseSync } from 'node:sqlite';
-import { AosError, type Logger, readDocument } from '../core/index.ts';
+import { AosError, type Logger, readDocument, systemClock } from '../core/index.ts';
 import { Cgroups } from '../platform/cgroup/index.ts';
+import { HostMounts } from '../platform/mount/index.ts';
 import { createOciEngine } from '../platform/oci-runtime/index.ts';
+import type { Programs } from '../platform/program/index.ts';
 import { ContainerConfig, type SmConfig } from './config.ts';
 import { type FirmwareReport, type FirmwareRuntime, openFirmware } from './firmware/index.ts';
 import type { Runtime } from './launcher/index.ts';
@@ -26,6 +28,7 @@ export interface RuntimeParts {
   readonly config: SmConfig;
   readonly node: NodeInfo;
   readonly resources: NodeResources;
+  readonly programs: Programs;
   readonly database: DatabaseSync;
   readonly logger: Logger;
 }
@@ -153,12 +156,13 @@ interface HostParts {
 async function openContainerRuntime(
   type: string,
   settings: Record<string, unknown>,
-  { config, node, resources, cgroups, store, logger }: RuntimeParts & HostParts,
+  { config, node, resources, programs, cgroups, store, logger }: RuntimeParts & HostParts,
 ): Promise<ContainerRuntime> {
   const { value, warnings } = readDocument(ContainerConfig, settings, { what: `runtimes: config of ${type}` });
   for (const warning of warnings) logger.warn({ runtime: type }, warning);
   const { workingDir } = config;
   const { crunExecutable, hostBinds, allowUnsafeHostBinds } = value;
+  const mounts = new HostMounts(systemClock, programs);
   const engine = await createOciEngine({
     wish: { type, ...(crunExecutable === undefined ? {} : { executable: crunExecutable }) },
     stateRoot: value.crunStateRoot,
@@ -172,7 +176,7 @@ async function openContainerRuntime(
     node,
     engine,
     cgroups,
-    roots: await ContainerRoots.open({ workingDir, hostBinds, allowUnsafeHostBinds }),
+    roots: await ContainerRoots.open({ workingDir, hostBinds, allowUnsafeHostBinds, mounts }),
     resources,
     store,
     runtimeDir: value.runtimeDir,

@@ -1,7 +1,7 @@
 /** Whether the services stop with the service manager (spec/decisions.md 5.7). */
 import { existsSync, readFileSync } from 'node:fs';
 import { AosError } from '../core/index.ts';
-import { execProgram } from '../platform/oci-runtime/index.ts';
+import { execProgram } from '../platform/program/index.ts';
 import { rebootByCommand, rebootByUnit } from '../platform/systemd/index.ts';
 
 /** What systemd is about to do with the unit of this process. */

@@ -2,7 +2,7 @@
 import { open, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AosError, asAosError } from '../../core/index.ts';
-import { execProgram } from '../oci-runtime/index.ts';
+import { execProgram } from '../program/index.ts';
 
 export const EFI_VARIABLES_DIR = '/sys/firmware/efi/efivars';
 

@@ -6,7 +6,7 @@
  */
 import { readFile } from 'node:fs/promises';
 import { AosError, asAosError, faultPoint } from '../../core/index.ts';
-import { execProgram, mustExec } from '../oci-runtime/index.ts';
+import { execProgram, mustExec } from '../program/index.ts';
 import type { BootChooser, BootState, SlotIndex } from './boot-chooser.ts';
 
 export interface UbootPrograms {

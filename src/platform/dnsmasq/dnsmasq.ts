@@ -5,8 +5,8 @@ import { mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AosError, asAosError, faultPoint, throwIfCanceled } from '../../core/index.ts';
-import { helperEnvironment, quote } from '../oci-runtime/index.ts';
 import { identifyProcess, isRunning, type ProcessIdentity, signalProcess } from '../proc/index.ts';
+import { helperEnvironment, quote } from '../program/index.ts';
 
 const START_MS = 10_000;
 const STOP_MS = 5_000;

@@ -2,7 +2,7 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { AosError, faultPoint, parseJson, throwIfCanceled } from '../../core/index.ts';
-import { type ExecResult, execProgram } from '../oci-runtime/index.ts';
+import { type ExecResult, OWN_CHILDREN, type Programs } from '../program/index.ts';
 import { type InsidePlan, KernelLinks } from './kernel-links.ts';
 
 const run = promisify(execFile);
@@ -44,10 +44,15 @@ export interface Links {
 }
 
 export class HostLinks implements Links {
+  readonly #programs: Programs;
   readonly #kernel = new KernelLinks();
 
+  constructor(programs: Programs = OWN_CHILDREN) {
+    this.#programs = programs;
+  }
+
   async batch(lines: readonly string[], signal: AbortSignal, inside: readonly InsidePlan[] = []): Promise<void> {
-    await runBatch('ip', lines, signal);
+    await this.#runBatch('ip', lines, signal);
     for (const plan of inside) {
       faultPoint('ip.inside');
       await this.#kernel.furnish(plan, signal);
@@ -57,12 +62,12 @@ export class HostLinks implements Links {
   async tryAll(lines: readonly string[], signal: AbortSignal): Promise<string> {
     if (lines.length === 0) return '';
     faultPoint('ip.batch');
-    const { output } = await execProgram('ip', ['-force', '-batch', '-'], batchOptions(lines, signal));
+    const { output } = await this.#programs.run(['ip', '-force', '-batch', '-'], batchOptions(lines, signal));
     return output.trim();
   }
 
   shape(lines: readonly string[], signal: AbortSignal): Promise<void> {
-    return runBatch('tc', lines, signal);
+    return this.#runBatch('tc', lines, signal);
   }
 
   async list(signal: AbortSignal): Promise<readonly Link[]> {
@@ -85,12 +90,12 @@ export class HostLinks implements Links {
     const routes = (await ask(['-j', 'route', 'show', 'default'], signal)) as readonly { dev?: string }[];
     return routes[0]?.dev;
   }
-}
 
-async function runBatch(program: 'ip' | 'tc', lines: readonly string[], signal: AbortSignal): Promise<void> {
-  if (lines.length === 0) return;
-  faultPoint(`${program}.batch`);
-  complain(program, await execProgram(program, ['-batch', '-'], batchOptions(lines, signal)));
+  async #runBatch(program: 'ip' | 'tc', lines: readonly string[], signal: AbortSignal): Promise<void> {
+    if (lines.length === 0) return;
+    faultPoint(`${program}.batch`);
+    complain(program, await this.#programs.run([program, '-batch', '-'], batchOptions(lines, signal)));
+  }
 }
 
 function complain(program: string, { exitCode, output }: ExecResult): void {

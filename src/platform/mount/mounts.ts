@@ -3,14 +3,19 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { AosError, asAosError, type Clock, faultPoint, systemClock, throwIfCanceled } from '../../core/index.ts';
+import { type ExecResult, OWN_CHILDREN, type Programs } from '../program/index.ts';
 import { fstabLine, type HostMount, type MountedEntry, parseMountInfo } from './host-mount.ts';
-import { runCommand } from './run-command.ts';
 
 /** Bound of one call (spec/decisions.md 8.2). */
 const MOUNT_TIMEOUT_MS = 10_000;
 /** Ways to unmount, from polite to certain; a detached mount is gone for everyone who looks now. */
 const UNMOUNT_WAYS = [[], ['-f'], ['-l']] as const;
 const UNMOUNT_PAUSE_MS = 250;
+/** All bits by which mount and umount say what failed (mount(8)). */
+const MOUNT_FAILURES = 127 - 1;
+/** What a shell answers for a program that it does not find. */
+const NOT_INSTALLED = 127;
+const MAX_WORDS = 512;
 
 /** Outcome of each request, in their order: undefined when it is done. */
 export type Outcomes = readonly (AosError | undefined)[];
@@ -28,9 +33,11 @@ export interface Mounts {
 /** The host's mounts by util-linux. */
 export class HostMounts implements Mounts {
   readonly #clock: Clock;
+  readonly #programs: Programs;
 
-  constructor(clock: Clock = systemClock) {
+  constructor(clock: Clock = systemClock, programs: Programs = OWN_CHILDREN) {
     this.#clock = clock;
+    this.#programs = programs;
   }
 
   async mountAll(mounts: readonly HostMount[], signal: AbortSignal): Promise<Outcomes> {
@@ -50,11 +57,7 @@ export class HostMounts implements Mounts {
       const path = join(directory, 'table');
       await writeFile(path, `${table}\n`);
       faultPoint('platform.mount.mount');
-      const { exitCode, output } = await runCommand('mount', ['--all', '--fstab', path], {
-        signal,
-        timeoutMs: MOUNT_TIMEOUT_MS,
-        okCodes: [1, 2, 4, 8, 16, 32, 64],
-      });
+      const { exitCode, output } = await this.#run(['mount', '--all', '--fstab', path], signal);
       faultPoint('platform.mount.mounted');
       const mounted = exitCode === 0 ? undefined : await this.#targets();
       return mounts.map((mount, index) => {
@@ -74,12 +77,7 @@ export class HostMounts implements Mounts {
       // A target that was mounted over itself comes once for each mount.
       while (left.length > 0) {
         faultPoint('platform.mount.unmount');
-        const result = await runCommand('umount', [...way, '--', ...left], {
-          signal,
-          timeoutMs: MOUNT_TIMEOUT_MS,
-          okCodes: [1, 2, 4, 8, 16, 32, 64],
-        });
-        output = result.output;
+        output = (await this.#run(['umount', ...way, '--', ...left], signal)).output;
         const before = left.length;
         left = await this.#mountedOf(left);
         if (left.length === before) break;
@@ -98,6 +96,21 @@ export class HostMounts implements Mounts {
   async listBelow(directory: string): Promise<MountedEntry[]> {
     const entries = parseMountInfo(await readFile('/proc/self/mountinfo', 'utf8'));
     return entries.filter(({ target }) => target === directory || target.startsWith(`${directory}/`));
+  }
+
+  /** Some of what was asked for may have failed. Throws when the helper itself did, `notFound` when it is not installed. */
+  async #run(words: readonly string[], signal: AbortSignal): Promise<ExecResult> {
+    const result = await this.#programs.run(words, { signal, timeoutMs: MOUNT_TIMEOUT_MS });
+    const { exitCode, output } = result;
+    if (exitCode >= 0 && exitCode <= MOUNT_FAILURES) return result;
+    const code = exitCode === NOT_INSTALLED ? 'notFound' : 'runtime';
+    throw new AosError(
+      code,
+      `${words[0]}: exit=${exitCode}: ${output.trim().slice(0, MAX_WORDS) || 'it said nothing'}`,
+      {
+        exitCode,
+      },
+    );
   }
 
   async #targets(): Promise<Set<string>> {

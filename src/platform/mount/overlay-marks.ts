@@ -5,7 +5,7 @@
 import { mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { asAosError, faultPoint } from '../../core/index.ts';
-import { runCommand } from './run-command.ts';
+import { mustExec } from '../program/index.ts';
 
 const HELPER_TIMEOUT_MS = 10_000;
 /** Far below what a command line holds. */
@@ -16,7 +16,7 @@ const SYNC_TIMEOUT_MS = 120_000;
 /** Creates a white-out: character device 0:0. More of them are hard links to it. Throws `runtime`. */
 export async function makeWhiteOut(path: string, signal: AbortSignal): Promise<void> {
   faultPoint('platform.mount.white-out');
-  await runCommand('mknod', ['--', path, 'c', '0', '0'], { signal, timeoutMs: HELPER_TIMEOUT_MS });
+  await mustExec('mknod', ['--', path, 'c', '0', '0'], { signal, timeoutMs: HELPER_TIMEOUT_MS });
 }
 
 /** Creates named pipes. Throws `runtime`. */
@@ -24,7 +24,7 @@ export async function makeFifos(paths: readonly string[], signal: AbortSignal): 
   for (let first = 0; first < paths.length; first += PATHS_PER_CALL) {
     const some = paths.slice(first, first + PATHS_PER_CALL);
     faultPoint('platform.mount.fifo');
-    await runCommand('mkfifo', ['--', ...some], { signal, timeoutMs: HELPER_TIMEOUT_MS });
+    await mustExec('mkfifo', ['--', ...some], { signal, timeoutMs: HELPER_TIMEOUT_MS });
   }
 }
 
@@ -49,7 +49,7 @@ export async function makeOpaqueDirectories(parent: string, count: number, signa
     faultPoint('platform.mount.opaque');
     const options = `lowerdir=${lower},upperdir=${upper},workdir=${work}`;
     const bound = { signal, timeoutMs: HELPER_TIMEOUT_MS };
-    await runCommand('mount', ['-t', 'overlay', '-o', options, 'overlay', merged], bound);
+    await mustExec('mount', ['-t', 'overlay', '-o', options, 'overlay', merged], bound);
     try {
       faultPoint('platform.mount.opaque-mounted');
       for (const name of names) {
@@ -58,7 +58,7 @@ export async function makeOpaqueDirectories(parent: string, count: number, signa
       }
     } finally {
       // Not to be interrupted: a mount left behind would outlive the work that made it.
-      await runCommand('umount', ['-l', '--', merged], {
+      await mustExec('umount', ['-l', '--', merged], {
         signal: new AbortController().signal,
         timeoutMs: HELPER_TIMEOUT_MS,
       });
@@ -76,5 +76,5 @@ export async function makeOpaqueDirectories(parent: string, count: number, signa
 /** Makes everything on the file system of `path` durable: cheaper than one call for each of thousands of files. */
 export async function syncFileSystem(path: string, signal: AbortSignal): Promise<void> {
   faultPoint('platform.mount.sync');
-  await runCommand('sync', ['--file-system', '--', path], { signal, timeoutMs: SYNC_TIMEOUT_MS });
+  await mustExec('sync', ['--file-system', '--', path], { signal, timeoutMs: SYNC_TIMEOUT_MS });
 }

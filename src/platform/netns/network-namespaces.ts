@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AosError, asAosError, faultPoint } from '../../core/index.ts';
-import { execProgram, quote } from '../oci-runtime/index.ts';
+import { execProgram, quote } from '../program/index.ts';
 
 export const NETNS_DIRECTORY = '/run/netns';
 

@@ -2,7 +2,7 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { AosError, faultPoint, parseJson, throwIfCanceled } from '../../core/index.ts';
-import { execProgram } from '../oci-runtime/index.ts';
+import { OWN_CHILDREN, type Programs } from '../program/index.ts';
 
 const run = promisify(execFile);
 
@@ -19,11 +19,17 @@ export interface Nft {
 }
 
 export class HostNft implements Nft {
+  readonly #programs: Programs;
+
+  constructor(programs: Programs = OWN_CHILDREN) {
+    this.#programs = programs;
+  }
+
   async apply(statements: readonly string[], signal: AbortSignal): Promise<void> {
     if (statements.length === 0) return;
     faultPoint('nft.apply');
     const options = { signal, timeoutMs: CALL_MS, input: `${statements.join('\n')}\n` };
-    const { exitCode, output } = await execProgram('nft', ['-f', '-'], options);
+    const { exitCode, output } = await this.#programs.run(['nft', '-f', '-'], options);
     if (exitCode !== 0) throw new AosError('runtime', `nft: ${output.trim().slice(0, MAX_WORDS)}`, { exitCode });
     faultPoint('nft.applied');
   }

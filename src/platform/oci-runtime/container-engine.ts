@@ -1,4 +1,5 @@
 /** What starts and removes containers. No policy: who calls decides when and why. */
+import type { ExecResult } from '../program/index.ts';
 
 export interface RunRequest {
   readonly id: string;
@@ -8,12 +9,6 @@ export interface RunRequest {
   readonly exitDir: string;
   /** File of the log; its directory exists. Not used with the journal. */
   readonly logFile: string;
-}
-
-export interface ExecResult {
-  readonly exitCode: number;
-  /** The first bytes of both outputs. */
-  readonly output: string;
 }
 
 export interface ContainerEngine {

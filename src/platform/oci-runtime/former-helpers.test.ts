@@ -3,8 +3,8 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { afterEach, describe, expect, test } from 'vitest';
 import { childrenOf, endDescendants, identifyProcess } from '../proc/index.ts';
+import { HelperShell } from '../program/index.ts';
 import { settleFormerHelpers } from './former-helpers.ts';
-import { HelperShell } from './helper-shell.ts';
 
 const STATE_ROOT = '/run/nowhere/of-this-test';
 

@@ -11,12 +11,11 @@ import { join } from 'node:path';
 import { AosError, asAosError, faultPoint, type Logger, throwIfCanceled } from '../../core/index.ts';
 import type { Cgroups } from '../cgroup/index.ts';
 import { commandLineOf, endDescendants, identifyProcess } from '../proc/index.ts';
+import { type ExecResult, HelperShell, mustExec, quote, runtimeComplaint, withoutMount } from '../program/index.ts';
 import { beginCreated, isCreatedOnly } from './begin-created.ts';
 import { chooseRuntime, needProgram, type RuntimeChoice, type RuntimeWish } from './choose-runtime.ts';
-import type { ContainerEngine, ExecResult, RunRequest } from './container-engine.ts';
-import { mustExec, quote, runtimeComplaint } from './exec-file.ts';
+import type { ContainerEngine, RunRequest } from './container-engine.ts';
 import { settleFormerHelpers } from './former-helpers.ts';
-import { HelperShell, withoutMount } from './helper-shell.ts';
 import { shareDirectory, unshareDirectory } from './shared-mount.ts';
 import { TalkingShell } from './talking-shell.ts';
 

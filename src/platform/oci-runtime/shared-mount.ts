@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AosError, faultPoint } from '../../core/index.ts';
-import { execProgram, quote } from './exec-file.ts';
+import { execProgram, quote } from '../program/index.ts';
 
 const TIMEOUT_MS = 10_000;
 interface MountPoint {

@@ -9,9 +9,15 @@ import type { Duplex } from 'node:stream';
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import { AosError, throwIfCanceled } from '../../core/index.ts';
 import { identifyProcess } from '../proc/index.ts';
+import {
+  endedEarly,
+  FIRST_PIPE,
+  HelperShell,
+  type HelperShellOptions,
+  type JobOptions,
+  quoteWord,
+} from '../program/index.ts';
 import { AnswerPipe } from './answer-pipe.ts';
-import { endedEarly } from './exec-file.ts';
-import { FIRST_PIPE, HelperShell, type HelperShellOptions, type JobOptions, quoteWord } from './helper-shell.ts';
 
 /** Those that a shell can name, as it does so by one digit. */
 const DESCRIPTORS = Array.from({ length: 10 - FIRST_PIPE }, (_, index) => FIRST_PIPE + index);

@@ -3,7 +3,7 @@ import { mkdir, open, readFile, realpath, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { AosError, asAosError, faultPoint, throwIfCanceled } from '../../core/index.ts';
 import { HostMounts, type Mounts } from '../mount/index.ts';
-import { mustExec } from '../oci-runtime/index.ts';
+import { mustExec } from '../program/index.ts';
 import type { Partition } from './partition.ts';
 
 /** As in the spec's raw copy. */

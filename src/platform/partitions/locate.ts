@@ -2,7 +2,7 @@
 import { readFile, realpath } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { AosError, asAosError } from '../../core/index.ts';
-import { execProgram, mustExec } from '../oci-runtime/index.ts';
+import { execProgram, mustExec } from '../program/index.ts';
 
 /** They look at every disk of the host; a slow board that is starting takes its time. */
 const TIMEOUT_MS = 60_000;

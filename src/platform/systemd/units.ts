@@ -1,6 +1,6 @@
 /** Units of systemd by `systemctl` (spec/sm.md 6.4). */
 import { AosError } from '../../core/index.ts';
-import { execProgram, mustExec } from '../oci-runtime/index.ts';
+import { execProgram, mustExec } from '../program/index.ts';
 
 /** How services of the host do. */
 export interface Units {

@@ -34,13 +34,27 @@ function isAddress(text: string): boolean {
   return /^(?:\d{1,3}\.){3}\d{1,3}$/.test(text);
 }
 
-/** Throws `alreadyExist` when another instance that runs in the network has one of the names. */
-export function checkNames(row: InstanceNetworkRow, others: readonly InstanceNetworkRow[]): void {
-  const wanted = new Set(namesOf(row));
-  for (const other of others) {
-    const taken = namesOf(other).find((name) => wanted.has(name));
-    if (taken !== undefined) {
-      throw new AosError('alreadyExist', `the name "${taken}" is that of ${instanceName(other.ident)} already`);
+/** Which instance has which name, in all networks. */
+export class TakenNames {
+  readonly #owners = new Map<string, InstanceNetworkRow>();
+
+  /** Of instances that run. */
+  constructor(rows: readonly InstanceNetworkRow[]) {
+    for (const row of rows) for (const name of namesOf(row)) this.#owners.set(keyOf(row, name), row);
+  }
+
+  /** Takes all names of an instance. Throws `alreadyExist` when another one of its network has one of them. */
+  take(row: InstanceNetworkRow): void {
+    const names = namesOf(row);
+    for (const name of names) {
+      const owner = this.#owners.get(keyOf(row, name));
+      if (owner !== undefined) {
+        throw new AosError('alreadyExist', `the name "${name}" is that of ${instanceName(owner.ident)} already`);
+      }
     }
+    for (const name of names) this.#owners.set(keyOf(row, name), row);
   }
 }
+
+/** No name has a space in it. */
+const keyOf = ({ networkId }: InstanceNetworkRow, name: string) => `${name} ${networkId}`;

@@ -26,7 +26,7 @@ import { fillChain } from './firewall-script.ts';
 import { HostNames, type NameService } from './host-names.ts';
 import { HostWires } from './host-wires.ts';
 import { ipv6Subnet } from './ipv6.ts';
-import { checkNames } from './name-records.ts';
+import { TakenNames } from './name-records.ts';
 import { hostInterface, isBridgeOfOurs, isInstanceId, LOCAL_HOSTS } from './names.ts';
 import { firewallOf, type InstanceNetworkRow, type NetworkRows } from './network-rows.ts';
 import { Traffic } from './traffic.ts';
@@ -271,15 +271,12 @@ export class NetworkManager implements Networks {
   ): InstanceNetworkRow[] {
     const free: InstanceNetworkRow[] = [];
     const mine = new Set(allocated.map(({ ident }) => instanceId(ident)));
-    const others = this.#options.rows
-      .instances()
-      .filter(({ ident, state }) => state !== 'down' && !mine.has(instanceId(ident)));
+    const taken = new TakenNames(
+      this.#options.rows.instances().filter(({ ident, state }) => state !== 'down' && !mine.has(instanceId(ident))),
+    );
     for (const row of allocated) {
       try {
-        checkNames(
-          row,
-          [...others, ...free].filter(({ networkId }) => networkId === row.networkId),
-        );
+        taken.take(row);
         free.push(row);
       } catch (error) {
         fail(row.ident, error);

@@ -1,6 +1,7 @@
 /** One try of a probe, from inside of the container or of its network namespace. */
 import { AosError } from '../../core/index.ts';
-import { type ContainerEngine, execProgram, quote } from '../../platform/oci-runtime/index.ts';
+import type { ContainerEngine } from '../../platform/oci-runtime/index.ts';
+import { execProgram, quote } from '../../platform/program/index.ts';
 import type { ProbeWay } from '../supervision/index.ts';
 
 /** The caller's signal ends a try earlier. */

@@ -1,7 +1,6 @@
 /** Runs a program to its end, within bounds. */
 import { spawn } from 'node:child_process';
 import { AosError, asAosError, canceledBy, throwIfCanceled } from '../../core/index.ts';
-import type { ExecResult } from './container-engine.ts';
 
 const MAX_OUTPUT_CHARACTERS = 4096;
 /** After the end of a program, how long its output may be held up by another process. */
@@ -9,10 +8,22 @@ const HELD_PIPES_MS = 200;
 /** How much of a program's words an error repeats (spec/sm.md 0.6). */
 const MAX_QUOTED_CHARACTERS = 128;
 
+export interface ExecResult {
+  readonly exitCode: number;
+  /** The first bytes of both outputs. */
+  readonly output: string;
+}
+
+/** Runs programs to their end, as `execProgram` does. */
+export interface Programs {
+  run(words: readonly string[], options: ExecOptions): Promise<ExecResult>;
+}
+
 export interface ExecOptions {
   readonly signal: AbortSignal;
   readonly timeoutMs: number;
-  readonly input?: string;
+  /** What it reads; nothing when absent. */
+  readonly input?: string | undefined;
 }
 
 /** Programs that we start tell no service manager about their readiness on our behalf. */
@@ -75,11 +86,18 @@ export function execProgram(file: string, args: readonly string[], options: Exec
   });
 }
 
+/** Each as a child of this process: a fork of all of it. */
+export const OWN_CHILDREN: Programs = {
+  run: ([file = '', ...args], options) => execProgram(file, args, options),
+};
+
 /** As `execProgram`; any exit code but 0 is a `runtime` error that quotes the program. */
 export async function mustExec(file: string, args: readonly string[], options: ExecOptions): Promise<string> {
   const { exitCode, output } = await execProgram(file, args, options);
   if (exitCode === 0) return output;
-  throw new AosError('runtime', `${file} ${args[0] ?? ''}: exit=${exitCode}: ${quote(output)}`, { exitCode });
+  // `ip link` says more than `ip`, an option less.
+  const what = args[0] === undefined || args[0].startsWith('-') ? file : `${file} ${args[0]}`;
+  throw new AosError('runtime', `${what}: exit=${exitCode}: ${quote(output)}`, { exitCode });
 }
 
 /** The beginning of a program's words, on one line. */

@@ -7,12 +7,12 @@
  * version 2 (spec/decisions.md 5.2); doing the same for each container costs as much as starting it.
  */
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import type { Duplex, Readable, Writable } from 'node:stream';
 import { isDeepStrictEqual } from 'node:util';
 import { AosError, asAosError, throwIfCanceled } from '../../core/index.ts';
 import { childrenOf, commandLineOf, endDescendants } from '../proc/index.ts';
-import type { ExecResult } from './container-engine.ts';
-import { endedEarly, helperEnvironment, quote } from './exec-file.ts';
+import { type ExecOptions, type ExecResult, endedEarly, helperEnvironment, type Programs, quote } from './exec-file.ts';
 
 /** Longest answer of a job: with number and code it fits into what a pipe takes as a whole. */
 const MAX_ANSWER_BYTES = 3_500;
@@ -30,8 +30,8 @@ export interface HelperShellOptions {
   readonly name: string;
   /** Given: a mount point that the programs must not see, and the program that makes a mount namespace. */
   readonly hidden?: { readonly mountPoint: string; readonly unshare: string } | undefined;
-  /** Moves the shell where its children shall be; called once for each shell, before it does anything. */
-  readonly place: (pid: number) => void;
+  /** Moves the shell where its children shall be; called once for each shell, before it does anything. Absent: where we are. */
+  readonly place?: ((pid: number) => void) | undefined;
   /** Given: each shell has so many more pipes, from descriptor 3 on, and whoever wants to read them gets their ends. */
   readonly pipes?: { readonly count: number; readonly onOpen: (pipes: readonly Duplex[]) => void } | undefined;
 }
@@ -61,7 +61,7 @@ interface Job {
 
 type Shell = ChildProcessByStdio<Writable, Readable, Readable>;
 
-export class HelperShell {
+export class HelperShell implements Programs {
   readonly #options: HelperShellOptions;
   readonly #jobs = new Map<number, Job>();
   #shell: Shell | undefined;
@@ -72,10 +72,10 @@ export class HelperShell {
   }
 
   /** Exit code and the first bytes of both outputs. Throws `timeout`, `canceled`, `runtime` when the shell is lost. */
-  run(words: readonly string[], options: JobOptions): Promise<ExecResult> {
+  run(words: readonly string[], options: ExecOptions): Promise<ExecResult> {
     return this.#do(words[0] ?? '', options, (job) => {
       const answer = `IFS="$NL"; set -- $o; IFS="$RS"; printf '%s %s %.${MAX_ANSWER_BYTES}s\\n' ${job} "$c" "$*"`;
-      return `set -f; o=$(${command(words)} </dev/null 2>&1); c=$?; ${answer}`;
+      return `set -f; o=$(${command(words)} 2>&1 ${inputOf(options.input)}); c=$?; ${answer}`;
     });
   }
 
@@ -193,7 +193,7 @@ export class HelperShell {
         new AosError('runtime', `the shell that starts helpers has ended: ${quote(complaint) || 'it said nothing'}`),
       );
     });
-    if (child.pid !== undefined) place(child.pid);
+    if (child.pid !== undefined) place?.(child.pid);
     child.stdin.write(`NL='\n' RS='${LINE_MARK}'\n`);
     return child;
   }
@@ -229,6 +229,14 @@ function rest(shell: Shell): void {
 
 function pipesOf({ stdin, stdout, stderr }: Shell): { ref?(): void; unref?(): void }[] {
   return [stdin, stdout, stderr] as unknown as { ref?(): void; unref?(): void }[];
+}
+
+/** The redirection of what a program reads, up to a line that nobody else knows. */
+function inputOf(input: string | undefined): string {
+  if (input === undefined || input === '') return '</dev/null';
+  if (input.includes('\0')) throw new AosError('invalidArgument', 'a helper cannot be given text with a zero in it');
+  const end = `end-${randomBytes(8).toString('hex')}`;
+  return `<<'${end}'\n${input.endsWith('\n') ? input : `${input}\n`}${end}\n`;
 }
 
 function command(words: readonly string[]): string {

@@ -56,6 +56,31 @@ describe('a shell for helpers', () => {
       { numRuns: 40 },
     ));
 
+  test('hands on what a program reads, as it is, and nothing else', () =>
+    fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.constantFrom('a', "'", '"', '$x', '`id`', '\\', '\n', ' ', 'é', ')', '<<END', 'x'.repeat(5_000)), {
+          minLength: 1,
+          maxLength: 12,
+        }),
+        async (parts) => {
+          const input = parts.join('');
+          const file = join(directory, 'input');
+          const { exitCode } = await shell.run(['sh', '-c', 'cat >"$0"', file], { ...patience, input });
+          expect(exitCode).toBe(0);
+          expect(await readFile(file, 'utf8')).toBe(input.endsWith('\n') ? input : `${input}\n`);
+        },
+      ),
+      { numRuns: 40 },
+    ));
+
+  test('a program that reads nothing is given nothing, and one that does not read does not matter', async () => {
+    expect(await shell.run(['cat'], patience)).toEqual({ exitCode: 0, output: '' });
+    const much = 'line\n'.repeat(100_000);
+    expect(await shell.run(['true'], { ...patience, input: much })).toEqual({ exitCode: 0, output: '' });
+    await expect(async () => shell.run(['cat'], { ...patience, input: 'a\0b' })).rejects.toThrow('with a zero in it');
+  });
+
   test('a word that no program can be given is refused', async () => {
     await expect(async () => shell.run(['echo', 'a\0b'], patience)).rejects.toSatisfy((error) =>
       isAosError(error, 'invalidArgument'),
