@@ -33,7 +33,7 @@ let world: World;
 let steadyPid: number;
 /**
  * With the steady service alone, after all has been begun that stays: also the shell that takes the place of one whose
- * program hung. In the mount namespace of the first one the conmon of the steady service goes on.
+ * program hung, and the one that has containers removed by their runtime. In the mount namespace of the first one the conmon of the steady service goes on.
  */
 let before: Counts;
 
@@ -52,7 +52,9 @@ beforeAll(async () => {
   expect(await startInVain()).toContain(tooLong().slice(0, MAX_REASON_BYTES));
   await letWork('create', STUCK);
   await undeploy(STUCK);
-  await deployAndUndeploy(STICKY);
+  await world.deploy(STICKY, '1.0.0');
+  loseHelper(STICKY);
+  await undeploy(STICKY);
   const isGone = async () => !(await ofNode(STICKY)) && processesThatName(idOf(STICKY)).length === 0;
   await until('nothing is left of what ran', isGone, (gone) => gone);
   before = count();

@@ -414,10 +414,10 @@ items:
       await dev.until(/it says three/);
       expect(await world.running(`${id}-dev`)).toHaveLength(1);
       await say('farewell', 'exit 3');
-      await dev.until(/it says farewell[\s\S]*aosctl: instance .* failed: exit code 3/);
+      await dev.until(/it says farewell[\s\S]*aosctl: instance .* failed: .*exit code 3/);
       // Also of one that was active for a while.
       await say('goodbye', 'sleep 2; exit 4');
-      await dev.until(/it says goodbye[\s\S]*aosctl: instance .* failed: exit code 4/);
+      await dev.until(/it says goodbye[\s\S]*aosctl: instance .* failed: .*exit code 4/);
     } finally {
       dev.process.kill('SIGINT');
     }
