@@ -1,6 +1,7 @@
 /**
  * `./dev test [--vm | --all] [pattern]` after the installation: all checks, then all tests or those whose file or title
- * contains the pattern. `--vm` runs those in virtual machines instead, `--all` both. The last line is
+ * contains the pattern. `--vm` runs those in virtual machines instead, `--all` both; with `--minutes N` it leaves out stories
+ * in virtual machines that would not be over by then, each of which counts as skipped. The last line is
  * `N passed, N failed, N skipped`; a failed check counts as a failure.
  */
 import { spawn, spawnSync } from 'node:child_process';
@@ -8,6 +9,7 @@ import { once } from 'node:events';
 import { mkdirSync, rmSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { parseArgs } from 'node:util';
+import { minutesOf, slownessOf, storiesThatFit } from './story-time.ts';
 import { failedFiles, readTestRun, type TestResult, type TestRun, withSecondTry } from './test-results.ts';
 
 const ROOT = join(import.meta.dirname, '..');
@@ -102,11 +104,14 @@ function runVitest(suite: Suite, report: string, args: readonly string[]): Suite
  * In CI a few files that failed are run once more, alone and from their beginning: a machine that stumbled is told from
  * what is broken. Both runs stand in the output.
  */
-function runTests(suite: Suite, args: readonly string[]): Outcome {
+function runTests(
+  suite: Suite,
+  args: readonly string[],
+  hasTimeFor: (files: readonly string[]) => boolean = () => true,
+): Outcome {
   let outcome = runVitest(suite, suite.report, args);
-  const failed = failedFiles(outcome);
-  if (process.env.CI && failed.length > 0 && failed.length <= SECOND_TRY_FILES) {
-    const names = failed.map((file) => relative(ROOT, file));
+  const names = failedFiles(outcome).map((file) => relative(ROOT, file));
+  if (process.env.CI && names.length > 0 && names.length <= SECOND_TRY_FILES && hasTimeFor(names)) {
     console.log(`\n── ${suite.name}, a second time: ${names.join(', ')}`);
     const again = runVitest(suite, suite.report.replace('.json', '-again.json'), names);
     const { tests, brokenFiles } = withSecondTry(outcome, again);
@@ -137,10 +142,34 @@ function runSuite(suite: Suite, pattern: string | undefined): Outcome {
   return pattern === undefined ? runTests(suite, []) : runMatching(suite, pattern);
 }
 
-async function main(suites: readonly Suite[], pattern: string | undefined): Promise<void> {
+const minutesNow = () => performance.now() / 60_000;
+
+/** All tests, and of the stories in virtual machines those that are over in time. */
+function runInTime(minutes: number): Outcome {
+  const beginning = minutesNow();
+  const here = runSuite(HERE, undefined);
+  const slowness = slownessOf(minutesNow() - beginning);
+  const leftMinutes = minutes - minutesNow();
+  const { chosen, left } = storiesThatFit(leftMinutes, slowness);
+  const fileOf = (name: string) => join('test', 'vm', 'stories', `${name}.test.ts`);
+  console.log(`\n── ${IN_MACHINES.name}, ${leftMinutes.toFixed(0)} minutes are left of ${minutes}`);
+  const none: Outcome = { tests: [], failures: [] };
+  const hasTimeFor = (files: readonly string[]) => {
+    const again = chosen.filter(({ name }) => files.includes(fileOf(name)));
+    return minutesOf(again, slowness) <= minutes - minutesNow();
+  };
+  const files = chosen.map(({ name }) => fileOf(name));
+  const there = files.length === 0 ? none : runTests(IN_MACHINES, files, hasTimeFor);
+  const skipped = left.map((story): TestResult => {
+    console.log(`SKIPPED ${fileOf(story.name)}: it takes ${minutesOf([story], slowness).toFixed(0)} minutes here`);
+    return { file: fileOf(story.name), title: 'the whole story', status: 'skipped' };
+  });
+  return { tests: [...here.tests, ...there.tests, ...skipped], failures: [...here.failures, ...there.failures] };
+}
+
+async function main(run: () => readonly Outcome[], pattern: string | undefined): Promise<void> {
   const failedChecks = await runChecks();
-  const canRun = !failedChecks.includes(FIRST_CHECK);
-  const outcomes = canRun ? suites.map((suite) => runSuite(suite, pattern)) : [];
+  const outcomes = failedChecks.includes(FIRST_CHECK) ? [] : run();
   const tests = outcomes.flatMap((outcome) => outcome.tests);
   const failures = [
     ...failedChecks.map((check) => `check "${check}"`),
@@ -154,7 +183,20 @@ async function main(suites: readonly Suite[], pattern: string | undefined): Prom
 }
 
 const { values, positionals } = parseArgs({
-  options: { vm: { type: 'boolean', default: false }, all: { type: 'boolean', default: false } },
+  options: {
+    vm: { type: 'boolean', default: false },
+    all: { type: 'boolean', default: false },
+    minutes: { type: 'string' },
+  },
   allowPositionals: true,
 });
-await main(values.all ? [HERE, IN_MACHINES] : [values.vm ? IN_MACHINES : HERE], positionals[0]);
+const [pattern] = positionals;
+if (values.minutes !== undefined) {
+  const minutes = Number(values.minutes);
+  if (!(minutes > 0)) throw new Error(`--minutes: expected a number above 0, found "${values.minutes}"`);
+  if (!values.all || pattern !== undefined) throw new Error('--minutes goes with --all and without a pattern');
+  await main(() => [runInTime(minutes)], undefined);
+} else {
+  const suites = values.all ? [HERE, IN_MACHINES] : [values.vm ? IN_MACHINES : HERE];
+  await main(() => suites.map((suite) => runSuite(suite, pattern)), pattern);
+}
