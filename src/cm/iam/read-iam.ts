@@ -1,13 +1,13 @@
 /** From IAM's messages to plain data (spec/cm.md 7.7). */
 
 import type { iam } from '../../api/contracts.ts';
-import { fromErrorInfo, isNodeState, toErrorInfo } from '../../core/index.ts';
+import { readErrorMessage } from '../../api/index.ts';
+import { isNodeState, toErrorInfo } from '../../core/index.ts';
 import type { IamNodeInfo } from '../nodes/index.ts';
 
 /** An unknown state counts as `error`: nothing is placed on such a node. */
 export function readNodeInfo(message: iam.NodeInfo): IamNodeInfo {
-  // Twins rebuild errors of IAM from the exit code alone, so it says whether there is one.
-  const error = message.error && message.error.exitCode !== 0 ? fromErrorInfo(message.error) : undefined;
+  const error = readErrorMessage(message.error);
   return {
     nodeId: message.nodeId,
     nodeType: message.nodeType,
