@@ -216,7 +216,7 @@ export class NetworkManager implements Networks {
     );
   }
 
-  /** Gives the addresses back; a CM that is away makes it fail, and it is tried again later. */
+  /** Gives the addresses back; what the CM does not take makes it fail, and is tried again later. */
   async release(idents: readonly InstanceIdent[], signal: AbortSignal): Promise<void> {
     const { rows, cm } = this.#options;
     const gone = idents.flatMap((ident) => rows.instance(ident) ?? []);
@@ -224,12 +224,11 @@ export class NetworkManager implements Networks {
       gone.filter(({ state }) => state !== 'down'),
       signal,
     );
-    await Promise.all(gone.map(({ ident }) => cm.releaseInstance(ident, signal)));
-    rows.forget(
-      [],
-      gone.map(({ ident }) => ident),
-    );
-    this.#traffic.forget(gone.map(({ ident }) => instanceId(ident)));
+    const outcomes = await Promise.allSettled(gone.map(({ ident }) => cm.releaseInstance(ident, signal)));
+    // One that is refused keeps none of the others.
+    const released = gone.filter((_, index) => outcomes[index]?.status === 'fulfilled').map(({ ident }) => ident);
+    rows.forget([], released);
+    this.#traffic.forget(released.map(instanceId));
     const used = new Set(rows.instances().map(({ networkId }) => networkId));
     for (const { networkId } of rows.networks().filter((network) => !used.has(network.networkId))) {
       await cm.releaseNode(networkId, signal).catch((error) => {
@@ -238,6 +237,7 @@ export class NetworkManager implements Networks {
       });
       rows.forget([networkId], []);
     }
+    for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
   }
 
   /** Rules that came to be possible later are added to those that are there (T-54). */

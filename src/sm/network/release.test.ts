@@ -13,8 +13,10 @@ let rows: NetworkRows;
 /** Of an instance whose network is down already: nothing of it is on the host. */
 let manager: NetworkManager;
 let releaseNode: () => Promise<void>;
+let releaseInstance: (ident: InstanceIdent) => Promise<void>;
 
 beforeEach(() => {
+  releaseInstance = async () => undefined;
   const database = new DatabaseSync(':memory:');
   database.exec(NETWORK_TABLES);
   rows = new NetworkRows(database);
@@ -25,7 +27,7 @@ beforeEach(() => {
   manager = new NetworkManager({
     rows,
     trafficRows: new TrafficRows(database, silentLogger),
-    cm: { releaseInstance: async () => undefined, releaseNode: () => releaseNode() },
+    cm: { releaseInstance: (one: InstanceIdent) => releaseInstance(one), releaseNode: () => releaseNode() },
     clock: systemClock,
     logger: silentLogger,
   } as unknown as NetworkManagerOptions);
@@ -50,4 +52,16 @@ test('[SM-34] a CM that is away is asked again', async () => {
   isAway = false;
   await manager.release([ident], signal);
   expect(rows.networks()).toEqual([]);
+});
+
+test('[SM-34] an instance that the CM refuses to take back keeps none of the others', async () => {
+  const other = { ...ident, instance: 1 };
+  const [row] = rows.instances();
+  rows.put([], [{ ...row!, ident: other }]);
+  releaseInstance = async (one) => {
+    if (one.instance === 0) throw new AosError('failed', 'not that one');
+  };
+  await expect(manager.release([ident, other], signal)).rejects.toThrow('not that one');
+  expect(rows.instances().map((left) => left.ident.instance)).toEqual([0]);
+  expect(rows.networks()).toHaveLength(1);
 });
