@@ -42,7 +42,8 @@ test('[P-21] behind a change it goes on as before, also when something came in b
   // All but what lies before the change, and the part that has it: half a megabyte of content at the most.
   const restOfContent = (TEXT.length - 300_100 - 512 * 1024) / TEXT.length;
   expect(sameAtEnd(one, other)).toBeGreaterThan(one.length * restOfContent * 0.9);
-  expect(sameAtEnd(gzipSync(TEXT), gzipSync(changed))).toBeLessThan(1000);
+  // By chance the blocks of any other gzip can meet again near the end, too.
+  expect(sameAtEnd(gzipSync(TEXT), gzipSync(changed))).toBeLessThan(sameAtEnd(one, other) / 10);
 });
 
 test('[P-06] the same content gives the same bytes, in whatever pieces it comes', async () => {
