@@ -12,8 +12,8 @@ test('each story in a virtual machine has its time', () => {
 });
 
 test('a machine that rests has time for all of them, one that is twice as slow for the most important ones', () => {
-  expect(storiesThatFit(60, slownessOf(20)).left).toEqual([]);
-  const slow = storiesThatFit(35, slownessOf(44));
+  expect(storiesThatFit(45, slownessOf(25)).left).toEqual([]);
+  const slow = storiesThatFit(25, slownessOf(50));
   expect(slow.chosen.map(({ name }) => name)).toEqual(expect.arrayContaining(['package', 'unit']));
   expect(slow.left.map(({ name }) => name)).toContain('firmware');
   expect(storiesThatFit(0, 1).chosen).toEqual([]);
