@@ -1,4 +1,3 @@
-import { availableParallelism } from 'node:os';
 import { configDefaults, defineConfig } from 'vitest/config';
 
 // What needs a virtual machine is in vitest.vm.config.ts.
@@ -23,8 +22,6 @@ export default defineConfig({
           exclude,
           testTimeout: 30_000,
           retry,
-          // They share nothing, and half of their time is waiting.
-          maxWorkers: Math.max(2, availableParallelism() - 1),
           sequence: { groupOrder: 0 },
         },
       },

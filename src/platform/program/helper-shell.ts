@@ -188,10 +188,12 @@ export class HelperShell implements Programs {
     child.on('error', (error) => lost(asAosError(error, 'cannot run the shell that starts helpers')));
     // It may be gone: its end tells so.
     child.stdin.on('error', () => undefined);
-    child.on('close', () => {
-      lost(
-        new AosError('runtime', `the shell that starts helpers has ended: ${quote(complaint) || 'it said nothing'}`),
-      );
+    const ended = () =>
+      new AosError('runtime', `the shell that starts helpers has ended: ${quote(complaint) || 'it said nothing'}`);
+    child.on('close', () => lost(ended()));
+    // What it had split off may hold its pipes for as long as it lives, and nobody is left to hand on how it ended.
+    child.on('exit', (_code, signal) => {
+      if (signal !== null) lost(ended());
     });
     if (child.pid !== undefined) place?.(child.pid);
     child.stdin.write(`NL='\n' RS='${LINE_MARK}'\n`);
