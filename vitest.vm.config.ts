@@ -1,14 +1,14 @@
 import { basename } from 'node:path';
 import { defineConfig } from 'vitest/config';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
+import { STORIES, STORIES_AT_A_TIME } from './scripts/story-time.ts';
 
-/** These take minutes: the others fill what they leave. */
-const LONGEST = ['firmware.test.ts', 'power-cut.test.ts', 'inside.test.ts', 'unit.test.ts', 'provisioned-node.test.ts'];
-
+/** Those that take long begin first: the others fill what they leave. */
 class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
-    const place = ({ moduleId }: TestSpecification) => LONGEST.indexOf(basename(moduleId)) + 1 || LONGEST.length + 1;
-    return (await super.sort(files)).toSorted((a, b) => place(a) - place(b));
+    const minutes = ({ moduleId }: TestSpecification) =>
+      STORIES.find(({ name }) => `${name}.test.ts` === basename(moduleId))?.minutes ?? 0;
+    return (await super.sort(files)).toSorted((a, b) => minutes(b) - minutes(a));
   }
 }
 
@@ -17,7 +17,7 @@ export default defineConfig({
   test: {
     include: ['test/vm/stories/**/*.test.ts'],
     globalSetup: 'test/vm/images.ts',
-    maxWorkers: 2,
+    maxWorkers: STORIES_AT_A_TIME,
     sequence: { sequencer: LongestFirst },
     // Whatever hangs must leave time for the others: a story takes a tenth of it.
     testTimeout: 300_000,

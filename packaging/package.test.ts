@@ -16,6 +16,7 @@ let first: string;
 beforeAll(async () => {
   directory = mkdtempSync(join(tmpdir(), 'aos-package-'));
   first = await buildPackage(ROOT, join(directory, 'first'));
+  execFileSync('dpkg-deb', ['--extract', first, join(directory, 'installed')]);
 }, BUILD_MS);
 
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
@@ -44,10 +45,16 @@ console.log(!cachedDataRejected);
 `;
 
 test('[B-02] its Node.js takes the code that comes with the programs, and they start', () => {
-  execFileSync('dpkg-deb', ['--extract', first, join(directory, 'installed')]);
   const cwd = join(directory, 'installed', 'usr', 'lib', 'aoscore');
   const run = (...words: string[]) => execFileSync(join(cwd, 'node'), words, { cwd, encoding: 'utf8' });
   expect([run('-e', IS_TAKEN), run('aos-cm.mjs', '--version')]).toEqual(['true\n', '0.1.0\n']);
+});
+
+test('[P-16] native code that it brings can be loaded by its Node.js', () => {
+  const cwd = join(directory, 'installed', 'usr', 'lib', 'aoscore');
+  const load = "const c = require('koffi').load(null).func('int getpid()'); console.log(c() === process.pid);";
+  const words = ['-e', `require('pkcs11js'); ${load}`];
+  expect(execFileSync(join(cwd, 'node'), words, { cwd, encoding: 'utf8' })).toBe('true\n');
 });
 
 test('[P-16] its bill of materials names what is bundled, with versions and licences', () => {
@@ -70,6 +77,9 @@ test('[P-16] its bill of materials names what is bundled, with versions and lice
   for (const { hashes, licenses } of bill.components)
     expect([hashes, licenses]).toEqual([[expect.anything()], [expect.anything()]]);
   for (const [name, version] of Object.entries(dependencies)) expect(named).toContain(`pkg:npm/${name}@${version}`);
+  // Of what is built for each processor, the one that is in the package.
+  const built = bill.components.filter(({ name }) => name.startsWith('@koromix/koffi-')).map(({ name }) => name);
+  expect(built).toEqual([`@koromix/koffi-linux-${process.arch}`]);
 });
 
 test('[P-10] it brings schemas of the files that people write', () => {

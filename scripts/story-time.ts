@@ -28,7 +28,8 @@ export const STORIES: readonly Story[] = [
 const OTHER_TESTS_MINUTES = 25;
 /** Making the images of the machines. */
 const IMAGES_MINUTES = 2;
-const AT_A_TIME = 2;
+/** A machine keeps about one core busy. */
+export const STORIES_AT_A_TIME = 2;
 
 /** How many times longer this machine takes than one that rests, from what the other tests took. Never less than 1. */
 export function slownessOf(otherTestsMinutes: number): number {
@@ -39,7 +40,7 @@ export function slownessOf(otherTestsMinutes: number): number {
 export function minutesOf(stories: readonly Story[], slowness: number): number {
   const all = stories.reduce((sum, { minutes }) => sum + minutes, 0);
   const longest = Math.max(0, ...stories.map(({ minutes }) => minutes));
-  return slowness * (IMAGES_MINUTES + Math.max(longest, all / AT_A_TIME));
+  return slowness * (IMAGES_MINUTES + Math.max(longest, all / STORIES_AT_A_TIME));
 }
 
 /** One that does not fit keeps none of those after it out. */

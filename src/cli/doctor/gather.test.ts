@@ -91,6 +91,18 @@ test('[P-08] a configuration is judged by the daemon that runs, and by its progr
   expect(await problemOf()).toMatch(/aos-cm cannot be asked about|cm\.cfg/);
 });
 
+test('[P-08] what is no configuration of its own is judged by the daemon that reads it, too', async () => {
+  const file = join(directory, 'resources.cfg');
+  await writeFile(file, '[]');
+  const judge = (text: string, path: string): string[] => {
+    throw new AosError('invalidArgument', `${path}: ${text} are no resources`);
+  };
+  const sm = await ControlServer.open(join(directory, 'sm.sock'), checkHandlers({ resources: judge }));
+  const { configs } = await gatherFacts(contextAt(join(directory, 'cm.sock')), directory);
+  await sm.stop();
+  expect(configs.find(({ path }) => path === file)?.problem).toBe(`${file}: [] are no resources`);
+});
+
 test('[P-08] how long certificates in files are valid is known while IAM is away', async () => {
   const keys = join(directory, 'keys');
   await mkdir(keys, { mode: 0o700 });

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import type { InstanceStatus } from '../model.ts';
 import type { NewEvent } from './event-log.ts';
-import { InstanceDiary } from './instance-diary.ts';
+import { InstanceDiary, MAX_TOLD } from './instance-diary.ts';
 
 const status = (more: Partial<InstanceStatus> = {}): InstanceStatus => ({
   ident: { itemId: 'web', subjectId: 'all', instance: 0, type: 'service', preinstalled: false },
@@ -34,4 +34,16 @@ test('what has no place was told by whoever decided so', () => {
   const told: NewEvent[] = [];
   new InstanceDiary({ record: (event) => told.push(event) }).take([status({ nodeId: '' })]);
   expect(told).toEqual([]);
+});
+
+test('what is remembered of instances that come and go is bounded', () => {
+  const told: NewEvent[] = [];
+  const diary = new InstanceDiary({ record: (event) => told.push(event) });
+  const ident = (instance: number) => ({ ...status().ident, instance });
+  for (let instance = 0; instance <= MAX_TOLD; instance += 1) diary.take([status({ ident: ident(instance) })]);
+  diary.take([status({ ident: ident(MAX_TOLD) })]);
+  expect(told).toHaveLength(MAX_TOLD + 1);
+  // The oldest was forgotten.
+  diary.take([status({ ident: ident(0) })]);
+  expect(told).toHaveLength(MAX_TOLD + 2);
 });

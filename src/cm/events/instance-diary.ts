@@ -3,9 +3,12 @@ import { instanceName } from '../../core/index.ts';
 import type { InstanceStatus } from '../model.ts';
 import type { EventSink } from './event-log.ts';
 
+/** Instances come and go for years; what is forgotten is told once more. */
+export const MAX_TOLD = 4096;
+
 export class InstanceDiary {
   readonly #events: EventSink;
-  /** The last failure of each instance. */
+  /** The last failure of each instance, the latest told last. */
   readonly #told = new Map<string, string>();
 
   constructor(events: EventSink) {
@@ -20,7 +23,10 @@ export class InstanceDiary {
       const id = instanceName(ident);
       const failure = `${version} ${nodeId} ${error?.message}`;
       if (this.#told.get(id) === failure) continue;
+      this.#told.delete(id);
       this.#told.set(id, failure);
+      const [oldest] = this.#told.keys();
+      if (this.#told.size > MAX_TOLD && oldest !== undefined) this.#told.delete(oldest);
       const because = reason || error?.message || 'no reason was given';
       this.#events.record({ about: { kind: 'instance', id }, what: `version ${version} failed on ${nodeId}`, because });
     }

@@ -129,11 +129,11 @@ export class LayerTree {
 
   #walk(name: string, components: readonly string[]): { readonly path: string; readonly missing: string[] } {
     const missing: string[] = [];
-    const todo = [...components];
+    const rest = [...components];
     let path = '';
     let followed = 0;
-    while (todo.length > 0) {
-      const component = todo.shift()!;
+    while (rest.length > 0) {
+      const component = rest.shift()!;
       if (component === '..') {
         if (path === '') throw refuse(name, 'its path runs through a symbolic link out of the layer');
         path = parentPath(path);
@@ -147,7 +147,7 @@ export class LayerTree {
         if (node.target.startsWith('/')) {
           throw refuse(name, `its path runs through the symbolic link ${showName(next)} out of the layer`);
         }
-        todo.unshift(...node.target.split('/').filter((part) => part !== '' && part !== '.'));
+        rest.unshift(...node.target.split('/').filter((part) => part !== '' && part !== '.'));
       } else if (node === undefined || node.kind === 'directory') {
         if (node === undefined) missing.push(next);
         path = next;

@@ -55,7 +55,10 @@ test('what the kernel refuses is told in words: twice the same, a way out that l
     /cannot set the way out by 10\.1\.1\.1: .* \(ENETUNREACH\)/,
   );
   await expect(links.furnish({ ...plan, device: 'eth7' }, signal)).rejects.toMatchObject({ code: 'notFound' });
-  await expect(links.furnish({ ...plan, netns: 'aos-nobody' }, signal)).rejects.toThrow(/aos-nobody/);
+  await expect(links.furnish({ ...plan, netns: 'aos-nobody' }, signal)).rejects.toMatchObject({
+    code: 'notFound',
+    message: expect.stringContaining('/run/netns/aos-nobody'),
+  });
   await expect(links.furnish({ ...plan, gateway: 'nobody' }, signal)).rejects.toMatchObject({
     code: 'invalidArgument',
   });

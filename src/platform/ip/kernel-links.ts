@@ -18,7 +18,9 @@ import {
 
 const NETLINK_ROUTE = 0;
 /** The kernel fills no more than this at a time. */
-const BUFFER_BYTES = 32_768;
+const LIST_BYTES = 32_768;
+/** An answer repeats the request. */
+const REPLY_BYTES = 4_096;
 /** How often a list is asked for while links come and go; the last one is taken as it is. */
 const LIST_TRIES = 5;
 const LOOPBACK = 'lo';
@@ -42,8 +44,7 @@ export class KernelLinks {
   /** Makes the inside of a namespace. Throws `notFound` for one that is not there, `runtime` with what was refused. */
   async furnish({ netns, device, addresses, gateway }: InsidePlan, signal: AbortSignal): Promise<void> {
     throwIfCanceled(signal);
-    this.#libc ??= new Libc();
-    const libc = this.#libc;
+    const libc = this.#loaded;
     const { index, socket } = libc.inNetworkNamespace(netnsPath(netns), () => ({
       index: libc.interfaceIndex(device),
       // It belongs to the namespace in which it was opened, whoever uses it.
@@ -51,7 +52,7 @@ export class KernelLinks {
     }));
     try {
       if (index === undefined) throw new AosError('notFound', `namespace ${netns} has no interface ${device}`);
-      await this.#mustDo(libc, socket, netns, [
+      await mustDo(libc, socket, netns, [
         upRequest(LOOPBACK_INDEX, LOOPBACK),
         ...addresses.map((address) => addressRequest(index, address)),
         upRequest(index, device),
@@ -64,26 +65,30 @@ export class KernelLinks {
 
   /** All links of our own network namespace. */
   async list(signal: AbortSignal): Promise<readonly RawLink[]> {
-    this.#libc ??= new Libc();
     for (let attempt = 1; ; attempt += 1) {
       throwIfCanceled(signal);
-      const { links, isTorn } = await listOnce(this.#libc);
+      const { links, isTorn } = await listOnce(this.#loaded);
       if (!isTorn || attempt === LIST_TRIES) return links;
     }
   }
 
-  async #mustDo(libc: Libc, socket: number, netns: string, requests: readonly Request[]): Promise<void> {
-    await libc.send(socket, encodeRequests(requests));
-    const buffer = new Uint8Array(BUFFER_BYTES);
-    // The kernel has done all of it, and answered, when it has taken the request.
-    for (let answered = 0; answered < requests.length; ) {
-      const datagram = await libc.receive(socket, buffer);
-      const replies = datagram === undefined ? [] : repliesIn(datagram);
-      if (replies.length === 0) throw new AosError('runtime', `the kernel did not answer about namespace ${netns}`);
-      for (const { index, errno } of replies) {
-        if (errno !== 0) throw systemError(`namespace ${netns}: ${requests[index]?.doing}`, errno);
-      }
-      answered += replies.length;
+  get #loaded(): Libc {
+    this.#libc ??= new Libc();
+    return this.#libc;
+  }
+}
+
+async function mustDo(libc: Libc, socket: number, netns: string, requests: readonly Request[]): Promise<void> {
+  await libc.send(socket, encodeRequests(requests));
+  const buffer = new Uint8Array(REPLY_BYTES);
+  // The kernel has done all of it, and answered, when it has taken the datagram.
+  for (let isDone = false; !isDone; ) {
+    const datagram = await libc.receive(socket, buffer);
+    const replies = datagram === undefined ? [] : repliesIn(datagram);
+    if (replies.length === 0) throw new AosError('runtime', `the kernel did not answer about namespace ${netns}`);
+    for (const { index, errno } of replies) {
+      if (errno !== 0) throw systemError(`namespace ${netns}: ${requests[index]?.doing}`, errno);
+      isDone = index === requests.length - 1;
     }
   }
 }
@@ -92,7 +97,7 @@ async function listOnce(libc: Libc): Promise<{ readonly links: readonly RawLink[
   const socket = libc.netlinkSocket(NETLINK_ROUTE);
   try {
     await libc.send(socket, linkListRequest());
-    const buffer = new Uint8Array(BUFFER_BYTES);
+    const buffer = new Uint8Array(LIST_BYTES);
     const links: RawLink[] = [];
     let isTorn = false;
     for (;;) {

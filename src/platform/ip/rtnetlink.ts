@@ -99,10 +99,16 @@ export function defaultRouteRequest(gateway: string): Request {
   return { doing: `cannot set the way out by ${gateway}`, type: RTM_NEWROUTE, flags: NEW, body };
 }
 
-/** One datagram; the kernel does one request after the other, and answers each. */
+/**
+ * One datagram; the kernel does one request after the other. It answers each that it refuses, and the last one: when that
+ * answer has come, all are done.
+ */
 export function encodeRequests(requests: readonly Request[]): Buffer {
   return Buffer.concat(
-    requests.map(({ type, flags, body }, index) => message(type, flags | NLM_F_REQUEST | NLM_F_ACK, index, body)),
+    requests.map(({ type, flags, body }, index) => {
+      const wanted = index === requests.length - 1 ? NLM_F_ACK : 0;
+      return message(type, flags | NLM_F_REQUEST | wanted, index, body);
+    }),
   );
 }
 

@@ -6,7 +6,7 @@ import { closeSync, openSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { getSystemErrorMap, promisify } from 'node:util';
 import type * as Koffi from 'koffi';
-import { AosError } from '../../core/index.ts';
+import { AosError, asAosError } from '../../core/index.ts';
 
 const CLONE_NEWNET = 0x40000000;
 const AF_NETLINK = 16;
@@ -23,6 +23,14 @@ type AsyncCall = (...args: unknown[]) => Promise<number>;
 export function systemError(doing: string, errno: number): AosError {
   const [name, words] = getSystemErrorMap().get(-errno) ?? [`error ${errno}`, 'the kernel refused it'];
   return new AosError('runtime', `${doing}: ${words} (${name})`, { exitCode: errno });
+}
+
+function openNamespace(path: string): number {
+  try {
+    return openSync(path, 'r');
+  } catch (error) {
+    throw asAosError(error, `cannot enter the network namespace ${path}`);
+  }
 }
 
 export class Libc {
@@ -53,7 +61,7 @@ export class Libc {
   inNetworkNamespace<T>(path: string, work: () => T): T {
     const own = openSync('/proc/thread-self/ns/net', 'r');
     try {
-      const other = openSync(path, 'r');
+      const other = openNamespace(path);
       try {
         if (this.#setns(other, CLONE_NEWNET) !== 0) throw this.#failure(`cannot enter the network namespace ${path}`);
       } finally {

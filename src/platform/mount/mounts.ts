@@ -3,7 +3,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { AosError, asAosError, type Clock, faultPoint, systemClock, throwIfCanceled } from '../../core/index.ts';
-import { type ExecResult, OWN_CHILDREN, type Programs } from '../program/index.ts';
+import { type ExecResult, OWN_CHILDREN, type Programs, quote } from '../program/index.ts';
 import { fstabLine, type HostMount, type MountedEntry, parseMountInfo } from './host-mount.ts';
 
 /** Bound of one call (spec/decisions.md 8.2). */
@@ -11,11 +11,8 @@ const MOUNT_TIMEOUT_MS = 10_000;
 /** Ways to unmount, from polite to certain; a detached mount is gone for everyone who looks now. */
 const UNMOUNT_WAYS = [[], ['-f'], ['-l']] as const;
 const UNMOUNT_PAUSE_MS = 250;
-/** All bits by which mount and umount say what failed (mount(8)). */
-const MOUNT_FAILURES = 127 - 1;
 /** What a shell answers for a program that it does not find. */
 const NOT_INSTALLED = 127;
-const MAX_WORDS = 512;
 
 /** Outcome of each request, in their order: undefined when it is done. */
 export type Outcomes = readonly (AosError | undefined)[];
@@ -102,15 +99,10 @@ export class HostMounts implements Mounts {
   async #run(words: readonly string[], signal: AbortSignal): Promise<ExecResult> {
     const result = await this.#programs.run(words, { signal, timeoutMs: MOUNT_TIMEOUT_MS });
     const { exitCode, output } = result;
-    if (exitCode >= 0 && exitCode <= MOUNT_FAILURES) return result;
+    // Below it stand the bits by which mount and umount say what failed (mount(8)).
+    if (exitCode >= 0 && exitCode < NOT_INSTALLED) return result;
     const code = exitCode === NOT_INSTALLED ? 'notFound' : 'runtime';
-    throw new AosError(
-      code,
-      `${words[0]}: exit=${exitCode}: ${output.trim().slice(0, MAX_WORDS) || 'it said nothing'}`,
-      {
-        exitCode,
-      },
-    );
+    throw new AosError(code, `${words[0]}: exit=${exitCode}: ${quote(output) || 'it said nothing'}`, { exitCode });
   }
 
   async #targets(): Promise<Set<string>> {

@@ -20,13 +20,13 @@ export interface RemovalParts {
  * either: then cgroup and record are taken away without it, and its complaint is the answer. Throws when something stays.
  */
 export async function removeContainer(
-  parts: RemovalParts,
+  { engine, cgroups }: RemovalParts,
   id: string,
   hasEnded: boolean,
   byRuntime: () => Promise<void>,
 ): Promise<AosError | undefined> {
-  const { engine, cgroups } = parts;
-  if (hasEnded && removeEmptyCgroup(cgroups, cgroupPathOf(id))) {
+  const path = cgroupPathOf(id);
+  if (hasEnded && removeEmptyCgroup(cgroups, path)) {
     await engine.forget(id);
     return undefined;
   }
@@ -35,7 +35,6 @@ export async function removeContainer(
     return undefined;
   } catch (error) {
     const complaint = asAosError(error);
-    const path = cgroupPathOf(id);
     cgroups.kill(path);
     const deadline = performance.now() + EMPTY_MS;
     while (cgroups.processes(path).length > 0 && performance.now() < deadline) await setTimeout(EMPTY_PAUSE_MS);
