@@ -2,7 +2,7 @@
  * Functions of the C library that Node.js has no call for (docs/decisions/0029-calls-of-the-c-library.md). The only place
  * that calls native code by its address: each function is declared once, with what the C header says.
  */
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, openSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { getSystemErrorMap, promisify } from 'node:util';
 import type * as Koffi from 'koffi';
@@ -13,6 +13,13 @@ const AF_NETLINK = 16;
 const SOCK_RAW = 3;
 const SOCK_CLOEXEC = 0o2000000;
 const MSG_DONTWAIT = 0x40;
+const MFD_CLOEXEC = 0x1;
+const MFD_ALLOW_SEALING = 0x2;
+/** Kernels since 6.3 want to be told that it is to be executed; older ones refuse to be told. */
+const MFD_EXEC = 0x10;
+const F_ADD_SEALS = 1033;
+/** No more seals, no smaller, no larger, no other bytes. */
+const ALL_SEALS = 0xf;
 
 type Binding = typeof Koffi;
 type Call = (...args: unknown[]) => number;
@@ -38,6 +45,8 @@ export class Libc {
   readonly #setns: Call;
   readonly #socket: Call;
   readonly #ifNameToIndex: Call;
+  readonly #memfdCreate: Call;
+  readonly #fcntl: Call;
   readonly #send: AsyncCall;
   readonly #recv: AsyncCall;
 
@@ -49,6 +58,8 @@ export class Libc {
     this.#setns = library.func('int setns(int fd, int nstype)');
     this.#socket = library.func('int socket(int domain, int type, int protocol)');
     this.#ifNameToIndex = library.func('unsigned int if_nametoindex(const char *ifname)');
+    this.#memfdCreate = library.func('int memfd_create(const char *name, unsigned int flags)');
+    this.#fcntl = library.func('int fcntl(int fd, int cmd, ...)');
     this.#send = inAnotherThread('intptr_t send(int sockfd, const void *buf, size_t len, int flags)');
     this.#recv = inAnotherThread('intptr_t recv(int sockfd, _Out_ void *buf, size_t len, int flags)');
   }
@@ -88,6 +99,26 @@ export class Libc {
   /** Of the present network namespace; undefined: it has no such interface. */
   interfaceIndex(name: string): number | undefined {
     return this.#ifNameToIndex(name) || undefined;
+  }
+
+  /**
+   * The descriptor of a file in memory that can be executed, with these bytes, which nobody can change any more; whoever
+   * asks closes it. The name is seen in lists of open files. Throws `runtime` when the kernel refuses.
+   */
+  sealedFile(name: string, bytes: Uint8Array): number {
+    const flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
+    const told = this.#memfdCreate(name, flags | MFD_EXEC);
+    const descriptor = told < 0 ? this.#memfdCreate(name, flags) : told;
+    if (descriptor < 0) throw this.#failure('cannot make a file in memory');
+    try {
+      writeFileSync(descriptor, bytes);
+      if (this.#fcntl(descriptor, F_ADD_SEALS, 'int', ALL_SEALS) !== 0)
+        throw this.#failure('cannot seal a file in memory');
+      return descriptor;
+    } catch (error) {
+      closeSync(descriptor);
+      throw error;
+    }
   }
 
   /** Sends all of it as one datagram. */

@@ -1,6 +1,6 @@
 /** The same promises by crun and by runc. Needs root, conmon, busybox, and both runtimes. */
 import { randomUUID } from 'node:crypto';
-import { copyFileSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readFileSync, realpathSync, symlinkSync, writeFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,6 +8,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { silentLogger } from '../../core/index.ts';
 import { Cgroups } from '../cgroup/index.ts';
 import { cgroupsOf, identifyProcess } from '../proc/index.ts';
+import { needProgram } from './choose-runtime.ts';
 import { readExitFile, watchExitDirectory } from './exit-file.ts';
 import { createOciEngine, type OciEngine } from './oci-engine.ts';
 
@@ -19,10 +20,13 @@ describe.each(['crun', 'runc'])('[SM-19] containers by %s', (type) => {
   let group: string;
   let engine: OciEngine;
   const ids: string[] = [];
+  /** Of the containers that are run. */
+  let hooks: object;
 
   beforeEach(async () => {
     directory = await mkdtemp(join(tmpdir(), 'aos-engine-'));
     group = `/aos-test-${randomUUID()}`;
+    hooks = {};
     engine = await createOciEngine({
       wish: { type },
       stateRoot: join(directory, 'state'),
@@ -62,6 +66,7 @@ describe.each(['crun', 'runc'])('[SM-19] containers by %s', (type) => {
     mkdirSync(exitDir, { recursive: true });
     const config = {
       ociVersion: '1.0.2',
+      hooks,
       process: { user: { uid: 0, gid: 0 }, args, cwd: '/', env: ['PATH=/bin'], noNewPrivileges: true },
       root: { path: join(directory, 'rootfs') },
       mounts: [{ destination: '/proc', type: 'proc', source: 'proc' }],
@@ -96,6 +101,14 @@ describe.each(['crun', 'runc'])('[SM-19] containers by %s', (type) => {
     expect(await engine.list()).toEqual([]);
     expect(identifyProcess(pid)).toBeUndefined();
     await engine.remove(id, patience());
+  });
+
+  test('[B-01] are made by crun from a copy in memory, which it does not execute once more', async () => {
+    const executed = join(directory, 'executed');
+    hooks = { createRuntime: [{ path: '/bin/sh', args: ['sh', '-c', `readlink /proc/$PPID/exe >${executed}`] }] };
+    await run('/bin/busybox', 'sleep', '1000');
+    const expected = type === 'crun' ? '/memfd:crun (deleted)' : realpathSync(await needProgram(type));
+    expect(readFileSync(executed, 'utf8').trim()).toBe(expected);
   });
 
   test('leave their exit status and what they said', async () => {

@@ -16,6 +16,7 @@ import { beginCreated, isCreatedOnly } from './begin-created.ts';
 import { chooseRuntime, needProgram, type RuntimeChoice, type RuntimeWish } from './choose-runtime.ts';
 import type { ContainerEngine, RunRequest } from './container-engine.ts';
 import { settleFormerHelpers } from './former-helpers.ts';
+import { SealedProgram } from './sealed-program.ts';
 import { shareDirectory, unshareDirectory } from './shared-mount.ts';
 import { TalkingShell } from './talking-shell.ts';
 
@@ -83,6 +84,8 @@ export class OciEngine implements ContainerEngine {
   readonly #helpers: HelperShell;
   /** For conmon. */
   readonly #starter: TalkingShell;
+  /** Of crun. */
+  readonly #sealed: SealedProgram | undefined;
   readonly #commandTimeoutMs: number;
 
   constructor(options: OciEngineOptions, programs: Programs) {
@@ -101,6 +104,12 @@ export class OciEngine implements ContainerEngine {
     };
     this.#helpers = new HelperShell(shells);
     this.#starter = new TalkingShell(shells);
+    const works = async (path: string) => {
+      const timeoutMs = this.#commandTimeoutMs;
+      const signal = AbortSignal.timeout(timeoutMs);
+      return (await this.#helpers.run([path, '--version'], { signal, timeoutMs })).exitCode === 0;
+    };
+    this.#sealed = choice.name === 'crun' ? new SealedProgram(choice.executable, works, options.logger) : undefined;
   }
 
   async run(request: RunRequest, signal: AbortSignal): Promise<number> {
@@ -108,7 +117,7 @@ export class OciEngine implements ContainerEngine {
     faultPoint('oci-runtime.run');
     try {
       const complaints = join(request.bundleDir, 'conmon.err');
-      const words = [this.#programs.conmon, ...this.#conmonArguments(request)];
+      const words = [this.#programs.conmon, ...this.#conmonArguments(request, await this.#executable())];
       const pidFile = conmonPidFile(request.bundleDir);
       // conmon leaves a file named "oom" where it stands.
       const place = { directory: request.bundleDir, variable: '_OCI_SYNCPIPE', complaints, pidFile };
@@ -190,14 +199,20 @@ export class OciEngine implements ContainerEngine {
     return [...withoutMount(choice.hiddenMount, { shell, unshare }), ...words];
   }
 
-  #call(words: readonly string[], signal: AbortSignal): Promise<ExecResult> {
-    const call = [this.#programs.choice.executable, '--root', this.#options.stateRoot, ...words];
-    return this.#helpers.run(call, { signal, timeoutMs: this.#commandTimeoutMs });
+  async #call(words: readonly string[], signal: AbortSignal): Promise<ExecResult> {
+    const call = [await this.#executable(), '--root', this.#options.stateRoot, ...words];
+    return await this.#helpers.run(call, { signal, timeoutMs: this.#commandTimeoutMs });
+  }
+
+  /** Where the runtime is executed from now. */
+  async #executable(): Promise<string> {
+    return (await this.#sealed?.path()) ?? this.#programs.choice.executable;
   }
 
   /** Ends what helped here; containers go on. */
   async close(): Promise<void> {
     await Promise.all([this.#helpers.close(), this.#starter.close()]);
+    this.#sealed?.close();
     const { bundleRoot } = this.#options;
     if (this.#programs.unshare !== undefined && bundleRoot !== undefined) await unshareDirectory(bundleRoot);
   }
@@ -227,15 +242,13 @@ export class OciEngine implements ContainerEngine {
     return mustExec(this.#programs.choice.executable, ['--version'], { signal, timeoutMs: this.#commandTimeoutMs });
   }
 
-  #conmonArguments({ id, bundleDir, exitDir, logFile }: RunRequest): string[] {
-    const { choice, shell } = this.#programs;
+  #conmonArguments({ id, bundleDir, exitDir, logFile }: RunRequest, executable: string): string[] {
+    const { shell } = this.#programs;
     const { stateRoot } = this.#options;
     // The first word that conmon appends is `create`.
     const run = 'root=$1; shift 2; exec "$0" --root "$root" run --detach "$@"';
     const [runtime, args] =
-      this.name === 'crun'
-        ? [choice.executable, ['--root', stateRoot]]
-        : [shell, ['-c', run, choice.executable, stateRoot]];
+      this.name === 'crun' ? [executable, ['--root', stateRoot]] : [shell, ['-c', run, executable, stateRoot]];
     return [
       ...['--cid', id, '--cuuid', id, '--name', id],
       ...['--runtime', runtime, ...args.map((word) => `--runtime-arg=${word}`)],
