@@ -14,4 +14,5 @@ export * from './mailbox.ts';
 export * from './phase.ts';
 export * from './read.ts';
 export * from './states.ts';
+export * from './together.ts';
 export * from './version.ts';

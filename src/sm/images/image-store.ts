@@ -7,13 +7,14 @@ import {
   asAosError,
   type Clock,
   type Digest,
+  eachOf,
   type ItemIdent,
   isAosError,
   type Logger,
   parseDigest,
   systemClock,
 } from '../../core/index.ts';
-import { MAX_DOCUMENT_BYTES } from '../../oci/index.ts';
+import { type Descriptor, MAX_DOCUMENT_BYTES } from '../../oci/index.ts';
 import { BlobStore, Downloader, ensureDirectory } from '../../storage/index.ts';
 import type { InstalledItem } from '../model.ts';
 import { Slots } from '../slots.ts';
@@ -33,6 +34,8 @@ import { Space } from './space.ts';
 
 /** Items that are installed at the same time (spec/decisions.md 8.3). */
 const PARALLEL_INSTALLS = 4;
+/** Layers or files of an item that are fetched, or unpacked, at the same time. */
+const PARALLEL_PARTS = 2;
 /** Versions of an item that are kept (spec/sm.md 3.6). */
 const VERSIONS_PER_ITEM = 2;
 
@@ -214,11 +217,12 @@ export class ImageStore {
       });
       const { layers } = documents.manifest;
       for (const { digest } of layers) pin(digest);
-      for (const [index, descriptor] of layers.entries()) {
+      const fetch = async ([index, descriptor]: [number, Descriptor], either: AbortSignal) => {
         const what = `layer ${index} of ${name} (${descriptor.digest})`;
-        if (wanted.type === 'component') await this.#fetcher.file(descriptor, what, signal);
-        else await this.#fetcher.layer(descriptor, what, signal);
-      }
+        if (wanted.type === 'component') await this.#fetcher.file(descriptor, what, either);
+        else await this.#fetcher.layer(descriptor, what, either);
+      };
+      await eachOf([...layers.entries()], PARALLEL_PARTS, fetch, signal);
       await this.#makeRoomForVersion(wanted);
       for (const warning of documents.warnings) {
         this.#options.logger.warn({ itemId: wanted.itemId, version: wanted.version }, `item configuration: ${warning}`);

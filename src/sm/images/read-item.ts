@@ -1,5 +1,5 @@
 /** The documents of an item in the order in which they name each other (spec/sm.md 3.3). */
-import { AosError, type Digest, type ItemIdent, type ItemType } from '../../core/index.ts';
+import { AosError, allDone, type Digest, type ItemIdent, type ItemType } from '../../core/index.ts';
 import {
   checkDiffIds,
   type Descriptor,
@@ -36,12 +36,13 @@ export async function readItemDocuments(wanted: WantedItem, read: ReadDocument):
   const name = `${wanted.itemId} ${wanted.version}`;
   const manifest = parseImageManifest(await read({ digest: wanted.manifestDigest, size: 0 }, `manifest of ${name}`));
   const { aosItemConfig, config, layers } = manifest;
-  const item = aosItemConfig && readItemConfig(await read(aosItemConfig, `item configuration of ${name}`));
-  const [itemConfig, warnings] = [item?.value, item?.warnings ?? []];
-  if (wanted.type === 'component') return { manifest, itemConfig, warnings };
-  const imageConfig = parseImageConfig(await read(config, `image configuration of ${name}`));
-  checkDiffIds(imageConfig, layers.length);
-  return { manifest, itemConfig, imageConfig, warnings };
+  const readItem = async () =>
+    aosItemConfig && readItemConfig(await read(aosItemConfig, `item configuration of ${name}`));
+  const readImage = async () =>
+    wanted.type === 'component' ? undefined : parseImageConfig(await read(config, `image configuration of ${name}`));
+  const [item, imageConfig] = await allDone([readItem(), readImage()]);
+  if (imageConfig) checkDiffIds(imageConfig, layers.length);
+  return { manifest, itemConfig: item?.value, imageConfig, warnings: item?.warnings ?? [] };
 }
 
 /** Digests of the documents. */

@@ -5,6 +5,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import {
   AosError,
+  allDone,
   asAosError,
   type Clock,
   type InstanceIdent,
@@ -296,9 +297,8 @@ export class NetworkManager implements Networks {
       );
     if (instances.some(({ ident }) => rows.instance(ident)?.state !== 'up')) mark('making');
     const ids = instances.map(({ ident }) => instanceId(ident));
-    // Neither needs the other: rules for what is not linked yet let nothing through. Both have ended before anything is undone.
-    const done = await Promise.allSettled([this.#wires.connect(instances, signal), this.#firewall.change(ids, signal)]);
-    for (const outcome of done) if (outcome.status === 'rejected') throw outcome.reason;
+    // Neither needs the other: rules for what is not linked yet let nothing through.
+    await allDone([this.#wires.connect(instances, signal), this.#firewall.change(ids, signal)]);
     await this.#names.serve(signal);
     mark('up');
   }
