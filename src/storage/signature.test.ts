@@ -151,6 +151,29 @@ describe('[CM-45] a signature is refused', () => {
     });
   });
 
+  test('[B-05] by a chain that is judged once for all that was signed at one moment, and anew for another', () => {
+    let asked = 0;
+    const { roots, ...rest } = trustIn(rsa);
+    const trust: SignatureTrust = {
+      ...rest,
+      get roots() {
+        asked += 1;
+        return roots;
+      },
+    };
+    const begin = (change: Partial<SignInfo>) => () => checkSignature(info('RSA', Buffer.alloc(1), change), trust);
+    const trustedTimestamp = new Date();
+    begin({ trustedTimestamp })();
+    begin({ trustedTimestamp })();
+    expect(asked).toBe(1);
+    const before = new Date(Date.now() - 1000 * DAY_MS);
+    for (let time = 1; time <= 2; time += 1) {
+      expect(begin({ trustedTimestamp: before })).toThrow('is valid from');
+      expect(asked).toBe(1 + time);
+    }
+    expect(begin({ trustedTimestamp, chainName: 'other' })).toThrow('certificate chain "other"');
+  });
+
   test('[R-12] when the signer claims a time that cannot be', () => {
     const claims = (at: Date, now: Date) =>
       checkSignature(

@@ -56,9 +56,7 @@ export function checkSignature(info: SignInfo, trust: SignatureTrust): Signature
   if ((latest && claimed > latest) || (earliest && claimed < earliest)) {
     throw new AosError('invalidArgument', `signature claims an impossible time: ${claimed.toISOString()}`);
   }
-  const [signer, ...intermediates] = findChain(info.chainName, trust);
-  verifyChain(signer!, intermediates, trust.roots, claimed);
-  const { publicKey } = signer!;
+  const { publicKey } = trustedSigner(info, trust);
   if (publicKey.asymmetricKeyType !== key) {
     throw new AosError(
       'invalidArgument',
@@ -75,6 +73,22 @@ export function checkSignature(info: SignInfo, trust: SignatureTrust): Signature
       throw new AosError('invalidChecksum', `signature is wrong (${info.alg}, chain "${info.chainName}")`);
     },
   };
+}
+
+/** Signers that were found to be trusted, by chain and time: blobs of one item are signed by one, and each is asked for. */
+const trusted = new WeakMap<SignatureTrust, Map<string, X509Certificate>>();
+
+/** The certificate that signed, whose chain leads to a root. */
+function trustedSigner({ chainName, trustedTimestamp }: SignInfo, trust: SignatureTrust): X509Certificate {
+  const known = trusted.get(trust) ?? new Map<string, X509Certificate>();
+  trusted.set(trust, known);
+  const key = `${trustedTimestamp.getTime()} ${chainName}`;
+  const found = known.get(key);
+  if (found) return found;
+  const [signer, ...intermediates] = findChain(chainName, trust);
+  verifyChain(signer!, intermediates, trust.roots, trustedTimestamp);
+  known.set(key, signer!);
+  return signer!;
 }
 
 function parseAlgorithm(alg: string): { key: 'rsa' | 'ec'; hash: string; padding: string } {
