@@ -65,7 +65,6 @@ const status = () =>
     items,
     instances: unit.launcher.statuses(),
     subjects: [],
-    reportStateChecksum: false,
   });
 
 /** From the desired status to the full status that ends its update. */

@@ -157,6 +157,7 @@ export async function makeModules(ground: Ground, { credentials, iam, orders, se
     items: images,
     config: unitConfig,
     storage,
+    reportStateChecksum: config.reportStateChecksum,
     systemIds: readSystemIds,
     isInCharge: () => updates.desired !== undefined,
     nodesConnectionTimeoutMs: config.launcher.nodesConnectionTimeout,
@@ -184,7 +185,6 @@ export async function makeModules(ground: Ground, { credentials, iam, orders, se
     sources,
     send: (message) => link.send(message, { onAcknowledged: () => status.acknowledged(message) }),
     debounceMs: config.unitStatusSendTimeout,
-    reportStateChecksum: config.reportStateChecksum,
     logger,
   });
   const alerts = new AlertReports({

@@ -36,6 +36,8 @@ export interface LauncherOptions {
   readonly items: ItemSource;
   readonly config: { nodeConfig(nodeId: string, nodeType: string): NodeConfig };
   readonly storage: InstanceStorage;
+  /** Whether checksums of states are part of statuses (`reportStateChecksum`); absent: not, and a written state is no news. */
+  readonly reportStateChecksum?: boolean;
   readonly systemIds: () => Promise<SystemIds>;
   /** Where decisions are told with their reasons. */
   readonly events?: { record(decision: Decision): void };

@@ -133,7 +133,7 @@ describe('one node', () => {
 
   test('[CM-107] the checksum of a state is part of the status of its instance and follows it', async () => {
     const { writeFile } = await import('node:fs/promises');
-    const unit = await createUnit();
+    const unit = await createUnit({ reportStateChecksum: true });
     unit.addItem({ itemId: 'a', version: '1.0.0', config: { quotas: { stateLimit: 4096 } } });
     unit.connect('main');
     await unit.launch(request('a', '1.0.0'));
@@ -142,6 +142,19 @@ describe('one node', () => {
     await writeFile(`${unit.directory}/states/a/subject/0/state.dat`, 'new');
     await until(() => unit.changes.at(-1)!.stateChecksum === sha3('new'));
     expect(unit.sent.map(({ messageType }) => messageType)).toContain('newState');
+  });
+
+  test('[CM-11] a written state changes no status when checksums are not reported', async () => {
+    const { writeFile } = await import('node:fs/promises');
+    const unit = await createUnit();
+    unit.addItem({ itemId: 'a', version: '1.0.0', config: { quotas: { stateLimit: 4096 } } });
+    unit.connect('main');
+    await unit.launch(request('a', '1.0.0'));
+    const told = unit.changes.length;
+    await writeFile(`${unit.directory}/states/a/subject/0/state.dat`, 'new');
+    await until(() => unit.sent.some((message) => message.messageType === 'newState' && message.state === 'new'));
+    await unit.launch(request('a', '1.0.0'));
+    expect(unit.changes).toHaveLength(told);
   });
 
   test('[CM-73] a new version starts where the old one ran, and the old one is not listed as to be stopped', async () => {

@@ -93,10 +93,10 @@ export class Launcher {
   /** Takes up what is stored; nothing that runs is touched. */
   async start(): Promise<void> {
     this.#startedAtMs = this.#clock.monotonicMs();
-    const { nodes, streams, storage } = this.#options;
+    const { nodes, streams } = this.#options;
     this.#overrides = dropExpired(this.#store.overrides, this.#clock.now().getTime());
     const active = this.#store.rows.filter(({ state }) => state === 'active');
-    this.#board.replace(active.map((row) => scheduledStatus({ row }, undefined, storage.stateChecksum(row.ident))));
+    this.#board.replace(active.map((row) => scheduledStatus({ row }, undefined, this.#checksumOf(row))));
     this.#unsubscribe.push(
       nodes.subscribe((node) => this.#nodeChanged(node)),
       streams.onConnection((connection) => this.#connectionChanged(connection)),
@@ -167,6 +167,7 @@ export class Launcher {
 
   /** The state of an instance has another checksum now. */
   setStateChecksum(ident: InstanceIdent, checksum: string): void {
+    if (!this.#options.reportStateChecksum) return;
     this.#board.setStateChecksum(ident, checksum);
     this.#board.publish();
   }
@@ -237,9 +238,7 @@ export class Launcher {
   #keep(requests: readonly RunRequest[], { active, inactive, unformed }: Schedule): void {
     this.#store.save({ requests, rows: [...active.map(({ row }) => row), ...inactive] });
     this.#board.replace([
-      ...active.map((one) =>
-        scheduledStatus(one, this.#board.get(one.row), this.#options.storage.stateChecksum(one.row.ident)),
-      ),
+      ...active.map((one) => scheduledStatus(one, this.#board.get(one.row), this.#checksumOf(one.row))),
       ...unformed.map(
         ({ ident, version, error }): InstanceStatus => ({
           ident,
@@ -253,6 +252,11 @@ export class Launcher {
       ),
     ]);
     this.#board.publish();
+  }
+
+  #checksumOf({ ident }: InstanceRow): string | undefined {
+    const { storage, reportStateChecksum } = this.#options;
+    return reportStateChecksum ? storage.stateChecksum(ident) : undefined;
   }
 
   async #input(mode: PlacementInput['mode'], requests: readonly RunRequest[]): Promise<ScheduleInput> {

@@ -94,7 +94,6 @@ test('[X-03] an error of a node arrives at the cloud with its code, its exit cod
     items: [],
     instances: unit.launcher.statuses(),
     subjects: [],
-    reportStateChecksum: false,
   });
   expect(instances?.[0]?.instances).toMatchObject([
     { state: 'failed', errorInfo: { aosCode: 10, exitCode: 74, message: 'wrong digest' } },

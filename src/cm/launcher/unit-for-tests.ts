@@ -70,6 +70,7 @@ export type TestUnitOptions = Partial<
     | 'instanceTtlMs'
     | 'checkOverridesMs'
     | 'storage'
+    | 'reportStateChecksum'
     | 'isInCharge'
   >
 > & {

@@ -23,7 +23,6 @@ export interface StatusReporterOptions {
   readonly send: (status: UnitStatus) => void;
   /** How long changes are gathered after the last one (`unitStatusSendTimeout`). */
   readonly debounceMs: number;
-  readonly reportStateChecksum: boolean;
   readonly logger: Logger;
   readonly clock?: Clock;
 }
@@ -145,7 +144,7 @@ export class StatusReporter {
   }
 
   #full(): UnitStatus {
-    const { sources, reportStateChecksum } = this.#options;
+    const { sources } = this.#options;
     const status = fullStatus({
       unitConfig: sources.unitConfig(),
       unitConfigOutcome: this.#unitConfigOutcome,
@@ -154,7 +153,6 @@ export class StatusReporter {
       items: sources.items(),
       instances: sources.instances(),
       subjects: sources.subjects(),
-      reportStateChecksum,
     });
     this.#told.set(status, {
       nodeUpdateErrors: new Map(this.#nodeUpdateErrors),
@@ -184,7 +182,7 @@ export class StatusReporter {
 
   /** A stream of changes postpones the delta, but only so long. */
   async #sendWhenDue(): Promise<void> {
-    const { debounceMs, send, logger, reportStateChecksum } = this.#options;
+    const { debounceMs, send, logger } = this.#options;
     while (this.#gathered) {
       const { firstMs, lastMs } = this.#gathered;
       const dueMs = Math.min(lastMs + debounceMs, firstMs + STATUS.latestFactor * debounceMs);
@@ -212,7 +210,6 @@ export class StatusReporter {
             items: [...items.values()],
             instances: [...instances.values()],
             subjects,
-            reportStateChecksum,
           }),
         );
         this.#gathered = undefined;

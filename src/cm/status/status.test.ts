@@ -55,7 +55,6 @@ const instance = (index: number, more: Partial<InstanceStatus> = {}): InstanceSt
   runtimeId: 'r1',
   manifestDigest: 'sha256:00',
   state: 'active',
-  stateChecksum: 'abcd',
   ...more,
 });
 
@@ -66,7 +65,6 @@ const snapshot: UnitSnapshot = {
   items: [item('1'), item('0', 'removed'), item('2', 'failed', { error })],
   instances: [instance(0), instance(1, { state: 'failed', error, nodeId: '', runtimeId: '' })],
   subjects: ['anna'],
-  reportStateChecksum: false,
 };
 
 describe('the full status', () => {
@@ -134,8 +132,8 @@ describe('the full status', () => {
     ]);
   });
 
-  test('[CM-107] checksums of states are told when that is configured', () => {
-    const status = fullStatus({ ...snapshot, reportStateChecksum: true });
+  test('[CM-107] the checksum of a state is told with its instance', () => {
+    const status = fullStatus({ ...snapshot, instances: [instance(0, { stateChecksum: 'abcd' })] });
     expect(status.instances?.[0]?.instances[0]).toMatchObject({ stateChecksum: 'abcd' });
   });
 
@@ -170,7 +168,7 @@ test('[CM-11] the cloud reads exactly what was written', () => {
 });
 
 test('[CM-11] a delta has only what changed', () => {
-  const nothing = { nodes: [], items: [], instances: [], reportStateChecksum: false };
+  const nothing = { nodes: [], items: [], instances: [] };
   expect(deltaStatus({ ...nothing, items: [item('1', 'removed')] })).toEqual({
     messageType: 'unitStatus',
     isDeltaInfo: true,
@@ -218,7 +216,6 @@ describe('the reporter', () => {
         sent.push(status);
       },
       debounceMs: 10_000,
-      reportStateChecksum: false,
       logger: silentLogger,
       clock,
     });

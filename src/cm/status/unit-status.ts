@@ -29,7 +29,6 @@ export interface UnitSnapshot {
   readonly items: readonly ItemStatus[];
   readonly instances: readonly InstanceStatus[];
   readonly subjects: readonly string[];
-  readonly reportStateChecksum: boolean;
 }
 
 /** What changed since the last report; an absent section did not. */
@@ -39,7 +38,6 @@ export interface UnitChanges {
   readonly items: readonly ItemStatus[];
   readonly instances: readonly InstanceStatus[];
   readonly subjects?: readonly string[] | undefined;
-  readonly reportStateChecksum: boolean;
 }
 
 export function fullStatus(snapshot: UnitSnapshot): UnitStatus {
@@ -52,7 +50,7 @@ export function fullStatus(snapshot: UnitSnapshot): UnitStatus {
     unitConfig: [unitConfig, ...attempted].map(unitConfigEntry),
     nodes: nodes.map((node) => nodeEntry(node, node.error ?? nodeUpdateErrors.get(node.nodeId))),
     items: itemEntries(items, instances),
-    instances: instanceGroups(instances, snapshot.reportStateChecksum),
+    instances: instanceGroups(instances),
     subjects: subjects.map((codename) => ({ codename })),
   };
 }
@@ -66,7 +64,7 @@ export function deltaStatus(changes: UnitChanges): UnitStatus {
     ...(unitConfig && { unitConfig: [unitConfigEntry(unitConfig)] }),
     ...(nodes.length > 0 && { nodes: nodes.map((node) => nodeEntry(node, node.error)) }),
     ...(itemList.length > 0 && { items: itemList }),
-    ...(instances.length > 0 && { instances: instanceGroups(instances, changes.reportStateChecksum) }),
+    ...(instances.length > 0 && { instances: instanceGroups(instances) }),
     ...(subjects && { subjects: subjects.map((codename) => ({ codename })) }),
   };
 }
@@ -157,13 +155,13 @@ function itemEntries(items: readonly ItemStatus[], instances: readonly InstanceS
   return [...entries, ...brought];
 }
 
-function instanceGroups(instances: readonly InstanceStatus[], withChecksum: boolean): ReportedInstances[] {
+function instanceGroups(instances: readonly InstanceStatus[]): ReportedInstances[] {
   const groups = new Map<string, { readonly first: InstanceStatus; readonly entries: ReportedInstance[] }>();
   for (const instance of instances) {
     const { ident, version } = instance;
     const key = JSON.stringify([ident.itemId, ident.subjectId, ident.type, ident.preinstalled, version]);
     const group = groups.get(key) ?? { first: instance, entries: [] };
-    group.entries.push(instanceEntry(instance, withChecksum));
+    group.entries.push(instanceEntry(instance));
     groups.set(key, group);
   }
   return [...groups.values()].map(({ first: { ident, version }, entries }) => ({
@@ -174,13 +172,13 @@ function instanceGroups(instances: readonly InstanceStatus[], withChecksum: bool
   }));
 }
 
-function instanceEntry(instance: InstanceStatus, withChecksum: boolean): ReportedInstance {
+function instanceEntry(instance: InstanceStatus): ReportedInstance {
   const { ident, nodeId, runtimeId, state, stateChecksum } = instance;
   return {
     node: { codename: nodeId },
     runtime: { codename: runtimeId },
     instance: ident.instance,
-    ...(withChecksum && stateChecksum && { stateChecksum }),
+    ...(stateChecksum && { stateChecksum }),
     state,
     ...errorMember(instance.error),
   };
