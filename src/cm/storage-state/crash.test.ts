@@ -1,7 +1,7 @@
 /** A CM that dies at each durable write about a state (spec/beyond.md R-01). */
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -60,6 +60,24 @@ test.each([
     expect(existsSync(`${stateFile()}.next`)).toBe(false);
   },
 );
+
+test.each([
+  'storage-state.next.renamed',
+  'storage-state.save.before-commit',
+  'storage-state.save.committed',
+  'storage-state.overwritten',
+  'storage-state.in-place',
+])('[R-01] [CM-104] at %s leaves what the instance writes before its next start', async (fault) => {
+  await act(directory, 'prepare');
+  await act(directory, 'update', 'old');
+  expect(die(fault, 'update', 'given by the cloud')).toBe('SIGKILL');
+  await writeFile(stateFile(), 'meanwhile');
+  await act(directory, 'start');
+  expect(await readFile(stateFile(), 'utf8')).toBe('meanwhile');
+  // The one that the cloud gave: the other is news for it.
+  expect(knownChecksums()).toEqual([stateChecksumOf('given by the cloud')]);
+  expect(existsSync(`${stateFile()}.next`)).toBe(false);
+});
 
 test.each([
   'storage-state.directory-created',

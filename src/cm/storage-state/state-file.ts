@@ -100,14 +100,56 @@ async function formerState(path: string): Promise<Buffer | undefined> {
   }
 }
 
-/** The content of a write that has begun and not ended; undefined when there is none. */
-export async function unfinishedWrite(path: string): Promise<string | undefined> {
+export interface UnfinishedWrite {
+  readonly content: string;
+  /** The instance has written since: its state is the newer one (spec/decisions.md CM-45). */
+  readonly isSuperseded: boolean;
+}
+
+/** A write that has begun and not ended; undefined when there is none. */
+export async function unfinishedWrite(path: string): Promise<UnfinishedWrite | undefined> {
+  const directory = dirname(path);
+  const next = await readIfThere(join(directory, NEXT));
+  if (!next) return undefined;
+  const present = await formerState(path);
+  const former = await readIfThere(join(directory, PREVIOUS));
+  return { content: next.toString(), isSuperseded: present !== undefined && !isOnItsWay(present, former, next) };
+}
+
+async function readIfThere(path: string): Promise<Buffer | undefined> {
   try {
-    return (await readOwnFile(join(dirname(path), NEXT), STATE.maxBytes)).toString();
+    return await readOwnFile(path, STATE.maxBytes);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw error;
   }
+}
+
+/** A write that is interrupted, or not yet on the disk when the power fails, is whole in each of these. */
+const PAGE_BYTES = 4096;
+
+/**
+ * Whether a file holds what `finishWrite` can have left of it anywhere between `former` and `next`: the one, the other, or
+ * pages of both. Anything else was written by somebody else. Pure.
+ */
+export function isOnItsWay(present: Buffer, former: Buffer | undefined, next: Buffer): boolean {
+  if (present.equals(next)) return true;
+  if (!former || present.length < former.length) return false;
+  const overwritten = Buffer.concat([next, former.subarray(next.length)]);
+  const isWhole = [former.length, overwritten.length].includes(present.length) || present.length % PAGE_BYTES === 0;
+  if (!isWhole) return false;
+  for (let start = 0; start < present.length; start += PAGE_BYTES) {
+    const page = present.subarray(start, start + PAGE_BYTES);
+    const isOf = (content: Buffer) => page.equals(content.subarray(start, start + page.length));
+    if (!isOf(former) && !isOf(overwritten)) return false;
+  }
+  return true;
+}
+
+/** What is in the file is to stay: there is no write any more that a crash has interrupted. */
+export async function dropWrite(path: string): Promise<void> {
+  await rm(join(dirname(path), NEXT), { force: true });
+  await syncDirectory(dirname(path));
 }
 
 /** Writes over the content, keeping file, owner and mode. */
@@ -125,6 +167,5 @@ export async function finishWrite(path: string, content: string): Promise<void> 
     await file.close();
   }
   faultPoint('storage-state.in-place');
-  await rm(join(dirname(path), NEXT), { force: true });
-  await syncDirectory(dirname(path));
+  await dropWrite(path);
 }

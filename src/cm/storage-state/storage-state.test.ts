@@ -242,6 +242,26 @@ describe('states', () => {
     expect(sent).toEqual([]);
   });
 
+  test('[CM-104] [CM-105] what an instance wrote after a write was interrupted stays, and is told to the cloud', async () => {
+    const storage = await start();
+    await storage.prepare(REQUEST);
+    await accepted(storage, 'old');
+    await storage.stop();
+    await beginWrite(statePath(), 'given');
+    await writeFile(statePath(), 'meanwhile');
+    const again = await start();
+    expect(await readFile(statePath(), 'utf8')).toBe('meanwhile');
+    expect(again.stateChecksum(IDENT)).toBe(stateChecksumOf('meanwhile'));
+    expect(sent).toMatchObject([{ messageType: 'newState', state: 'meanwhile' }]);
+    // The cloud takes it, and nothing is left to be completed.
+    const verdict = { messageType: 'stateAcceptance', ...NAMES, result: 'accepted', reason: '' } as const;
+    await again.accept({ ...verdict, checksum: stateChecksumOf('meanwhile') });
+    await again.stop();
+    await start();
+    expect(sent).toHaveLength(1);
+    expect(await readFile(statePath(), 'utf8')).toBe('meanwhile');
+  });
+
   test('[CM-106] a state that is larger than its limit is neither taken nor reported', async () => {
     const told: string[] = [];
     const storage = await start({ onFault: (_, because) => told.push(because) });

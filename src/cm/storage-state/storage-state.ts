@@ -26,6 +26,7 @@ import {
 } from './directories.ts';
 import {
   beginWrite,
+  dropWrite,
   finishWrite,
   isStateChecksum,
   readState,
@@ -270,10 +271,18 @@ export class StorageState {
     const path = this.#statePath(ident);
     let row = this.#store.get(ident) ?? given;
     const unfinished = await unfinishedWrite(path);
-    if (unfinished !== undefined) {
-      row = { ...row, checksum: stateChecksumOf(unfinished) };
+    if (unfinished) {
+      const { content, isSuperseded } = unfinished;
+      row = { ...row, checksum: stateChecksumOf(content) };
       this.#store.put(row);
-      await finishWrite(path, unfinished);
+      if (isSuperseded) {
+        const instance = instanceName(ident);
+        this.#logger.warn(
+          { instance },
+          'a state of the cloud is not written: the instance wrote a newer one, which stays',
+        );
+        await dropWrite(path);
+      } else await finishWrite(path, content);
     }
     this.#unwatch(ident);
     const { clock = systemClock, debounceMs } = this.#options;
