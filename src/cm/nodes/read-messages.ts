@@ -4,8 +4,11 @@ import type { common, sm } from '../../api/contracts.ts';
 import { readErrorMessage, readIdentMessage } from '../../api/index.ts';
 import {
   AosError,
+  asAosError,
   type ErrorInfo,
+  INSTANCE_STATES,
   type InstanceIdent,
+  instanceName,
   isInstanceState,
   shortenMessage,
   toErrorInfo,
@@ -88,19 +91,50 @@ function readArch(message: common.ArchInfo | undefined): ArchInfo {
   return { architecture: message?.architecture ?? '', variant: message?.variant ?? '' };
 }
 
-export function readInstance(message: sm.InstanceStatus): ReportedInstance {
+/** What is understood of a report on instances, and what is wrong with it. */
+export interface InstancesReport {
+  readonly instances: readonly ReportedInstance[];
+  readonly complaints: readonly AosError[];
+}
+
+/**
+ * One wrong entry costs no other (spec/decisions.md C-17): an instance in a state that nobody knows counts as failed and
+ * says why, one that cannot be named is left out.
+ */
+export function readInstances(messages: readonly sm.InstanceStatus[]): InstancesReport {
+  const instances: ReportedInstance[] = [];
+  const complaints: AosError[] = [];
+  for (const message of messages) {
+    try {
+      const { instance, complaint } = readInstance(message);
+      instances.push(instance);
+      if (complaint) complaints.push(complaint);
+    } catch (error) {
+      complaints.push(asAosError(error));
+    }
+  }
+  return { instances, complaints };
+}
+
+function readInstance(message: sm.InstanceStatus): { instance: ReportedInstance; complaint?: AosError } {
   const { state } = message;
-  if (!isInstanceState(state)) throw new AosError('invalidArgument', `"${state}" is no state of an instance`);
-  return {
+  const error = readError(message.error);
+  const instance = {
     ident: readIdent(message.instance),
     version: message.version,
     runtimeId: readName(message.runtimeId, 'runtime'),
     manifestDigest: message.manifestDigest,
-    state,
-    error: readError(message.error),
+    error,
     ...(message.reason && { reason: shortenMessage(message.reason, MAX_REASON_BYTES) }),
     envVars: message.envVars.map(({ name, error }) => ({ name, error: readError(error) })),
   };
+  if (isInstanceState(state)) return { instance: { ...instance, state } };
+  const complaint = new AosError(
+    'invalidArgument',
+    `unknown state "${shortenMessage(state)}" of ${instanceName(instance.ident)}, expected one of ${INSTANCE_STATES.join(', ')}`,
+  );
+  const failed = { state: 'failed', error: error ?? toErrorInfo(complaint), reason: complaint.message } as const;
+  return { instance: { ...instance, ...failed }, complaint };
 }
 
 function readUsage(message: sm.MonitoringData | undefined): Usage {

@@ -17,7 +17,14 @@ import type {
   UpdateInstances,
 } from './model.ts';
 import type { NodeDirectory } from './node-directory.ts';
-import { readAlert, readInstance, readLog, readMonitoring, readNodeConfigStatus, readSmInfo } from './read-messages.ts';
+import {
+  readAlert,
+  readInstances,
+  readLog,
+  readMonitoring,
+  readNodeConfigStatus,
+  readSmInfo,
+} from './read-messages.ts';
 import { SmStream } from './sm-stream.ts';
 import {
   connectionStatusMessage,
@@ -223,7 +230,11 @@ export class SmController {
       case 'nodeInstancesStatus':
       case 'updateInstancesStatus': {
         const isFull = message.case === 'nodeInstancesStatus';
-        this.#statuses.emit({ nodeId, isFull, instances: message.value.instances.map(readInstance) });
+        const { instances, complaints } = readInstances(message.value.instances);
+        for (const { message: error } of complaints) {
+          this.#logger.warn({ nodeId, error }, 'an instance in the report of an SM is not understood');
+        }
+        this.#statuses.emit({ nodeId, isFull, instances });
         return;
       }
       case 'nodeConfigStatus':
