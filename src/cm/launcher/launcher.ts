@@ -304,6 +304,7 @@ export class Launcher {
 
   #nodeChanged(node: NodeInfo): void {
     this.#links.nodeChanged(node);
+    if (node.state === 'unprovisioned') this.#board.nodeLeft(node.nodeId);
     const because = this.#rebalances.learn(node);
     if (because !== undefined) this.#rebalances.request(because);
   }

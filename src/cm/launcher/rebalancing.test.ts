@@ -104,6 +104,19 @@ describe('nodes come and go', () => {
     expect(unit.changes.at(-1)!.state).toBe('active');
   });
 
+  test('what a node brought along is part of the unit until the node leaves it, not while it is only away', async () => {
+    const unit = await createUnit({ nodes: [iamNode('main'), iamNode('n2')] });
+    unit.connect('main', { preinstalled: [{ itemId: 'rootfs', version: '1.0.0' }] });
+    const n2 = unit.connect('n2', { preinstalled: [{ itemId: 'boot', version: '1.0.0' }] });
+    const brought = () => unit.launcher.statuses().map(({ ident, nodeId }) => `${ident.itemId} of ${nodeId}`);
+    await until(() => brought().length === 2);
+    await n2.stop();
+    await until(() => !unit.nodes.node('n2')!.isConnected);
+    expect(brought()).toContain('boot of n2');
+    unit.nodes.updateFromIam(iamNode('n2', { state: 'unprovisioned' }));
+    expect(brought()).toEqual(['rootfs of main']);
+  });
+
   test('preinstalled components are reported as such and never stopped', async () => {
     const unit = await createUnit();
     const sm = unit.connect('main', { preinstalled: [{ itemId: 'rootfs', version: '1.0.0' }] });

@@ -52,6 +52,11 @@ export class StatusBoard {
     this.#preinstalled.set(nodeId, preinstalled);
   }
 
+  /** The node has left the unit, and with it what it had brought along; what vanishes is not told. */
+  nodeLeft(nodeId: string): void {
+    this.#preinstalled.delete(nodeId);
+  }
+
   /** Services of a node that are still on their way when they should have arrived. */
   failActivating(nodeId: string, code: 'timeout' | 'failed'): void {
     const error: ErrorInfo = { aosCode: ERROR_CODES[code], exitCode: 0, message: '' };
