@@ -72,6 +72,16 @@ describe('going on after a break', () => {
     expect(starts[1]).toBeGreaterThan(starts[0]!);
   });
 
+  test('[CM-41] everything that arrived before a break is kept', async () => {
+    for (const bytes of [1000, 70_000, 1_000_001, 2_999_999]) {
+      const { url, asked } = await serve(breakAfter(bytes), whole());
+      await download([url]);
+      await expectDownloaded();
+      expect(asked[1]![0]).toBe(`bytes=${bytes}-`);
+      await discardDownload(toFile);
+    }
+  });
+
   test('[CM-41] a new process goes on where a former one stopped', async () => {
     const broken = await serve(breakAfter(1_000_000));
     await expect(new Downloader({ tries: 1 }).download({ ...requestTo(broken.url) })).rejects.toThrow(broken.url);

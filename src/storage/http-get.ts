@@ -156,6 +156,9 @@ async function* readBody(response: IncomingMessage, url: URL, options: GetOption
       expectBytes();
     }
   } catch (error) {
+    // A stream that breaks tells so at once, and keeps to itself what had arrived before.
+    const arrived = response.read() as Buffer | null;
+    if (arrived) yield arrived;
     throw networkError(error, url, options.signal);
   } finally {
     watchdog.rest();
