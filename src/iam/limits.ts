@@ -39,6 +39,8 @@ export const MAX_NODE_STREAMS = 2 * MAX_NODES;
 export const MAX_UNPROVISIONED_NODES = 16;
 export const UNPROVISIONED_LIFE_MS = 5 * 60_000;
 export const NEW_NODE_INTERVAL_MS = 1000;
+/** What a full disk does not take of the list of nodes is written again after so long. */
+export const SAVE_NODES_AGAIN_MS = 10_000;
 
 export const HOOK_TIMEOUT_MS = 5 * 60_000;
 export const DISK_ENCRYPTION_TIMEOUT_MS = 30 * 60_000;

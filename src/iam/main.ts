@@ -67,7 +67,7 @@ async function run(life: Life, options: DaemonOptions): Promise<void> {
   let main: MainNodeParts | undefined;
   if (identifier && isMainNode(description.attrs)) {
     await identifier.systemInfo();
-    const registry = new NodeRegistry(store, clock, logger);
+    const registry = life.use('list of nodes', new NodeRegistry(store, clock, logger));
     registry.set(node.info, true);
     main = { identifier, registry, links: new NodeLinks({ ownNodeId: node.id, registry, clock, logger }) };
   }

@@ -1,5 +1,5 @@
 import { beforeEach, expect, test } from 'vitest';
-import { type Clock, silentLogger } from '../../core/index.ts';
+import { AosError, type Clock, silentLogger } from '../../core/index.ts';
 import type { NodeInfo } from '../node-info.ts';
 import { NodeRegistry, type NodeStore } from './node-registry.ts';
 
@@ -7,19 +7,25 @@ let nowMs: number;
 let rows: Map<string, NodeInfo>;
 let writes: number;
 let registry: NodeRegistry;
+let isFull: boolean;
+let sleepers: (() => void)[];
 
 const clock: Clock = {
   monotonicMs: () => nowMs,
   now: () => new Date(nowMs),
-  sleep: () => Promise.reject(new Error('nothing here sleeps')),
+  sleep: () => new Promise((resolve) => sleepers.push(resolve)),
 };
 const store: NodeStore = {
   nodes: () => [...rows.values()],
   saveNode: (info) => {
+    if (isFull) throw new AosError('noMemory', 'not enough space', { exitCode: 28 });
     writes += 1;
     rows.set(info.nodeId, info);
   },
-  removeNode: (nodeId) => void rows.delete(nodeId),
+  removeNode: (nodeId) => {
+    if (isFull) throw new AosError('noMemory', 'not enough space', { exitCode: 28 });
+    rows.delete(nodeId);
+  },
 };
 const open = () => {
   registry = new NodeRegistry(store, clock, silentLogger);
@@ -29,6 +35,8 @@ beforeEach(() => {
   nowMs = 0;
   writes = 0;
   rows = new Map();
+  isFull = false;
+  sleepers = [];
   open();
 });
 
@@ -107,4 +115,29 @@ test('an operator can make it forget a node that will not come back', () => {
   registry.forget('a');
   expect(rows.size).toBe(0);
   expect(registry.find('a')).toBeUndefined();
+});
+
+test('[R-02] [IAM-24] what a full disk does not take holds, is told, and is stored when there is room', async () => {
+  registry.set(info('a'), true);
+  registry.set(info('b'), true);
+  const heard: string[] = [];
+  registry.onChange((entry) => heard.push(`${entry.info.nodeId} ${entry.info.state}`));
+  isFull = true;
+  registry.setState('a', 'paused');
+  registry.setState('b', 'unprovisioned');
+  registry.set(info('c'), true);
+  expect(heard).toEqual(['a paused', 'b unprovisioned', 'c provisioned']);
+  expect(registry.get('a').info.state).toBe('paused');
+  const stored = () => [...rows.values()].map(({ nodeId, state }) => `${nodeId} ${state}`);
+  const wake = async () => {
+    for (const resolve of sleepers.splice(0)) resolve();
+    await new Promise((resolve) => setImmediate(resolve));
+  };
+  await wake();
+  expect(stored()).toEqual(['a provisioned', 'b provisioned']);
+  isFull = false;
+  await wake();
+  expect(stored()).toEqual(['a paused', 'c provisioned']);
+  expect(sleepers, 'nothing is left to be stored').toEqual([]);
+  expect(heard).toHaveLength(3);
 });
