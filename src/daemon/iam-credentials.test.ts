@@ -165,6 +165,37 @@ test('a wrong PIN is said before a handshake fails, and is not in the text', asy
   expect((failure as Error).message).not.toMatch(/guessed/);
 });
 
+test('a wrong PIN is not tried again with each connection, until its file has another one', async () => {
+  const own = new FakePkcs11('/own.so');
+  const { slotId } = own.findBlank();
+  own.initToken(slotId, 'officer', 'aoscore');
+  own.initUserPin(slotId, 'officer', 'right');
+  const leaf = await makeCertificate('leaf', { issuer: root });
+  const session = own.open(slotId, 'right');
+  session.importCertificate(leaf.der, ID, 'cm');
+  session.importCertificate(root.der, Buffer.from([9]), '');
+  const tried: (string | undefined)[] = [];
+  const open = own.open.bind(own);
+  own.open = (slot, pin) => {
+    tried.push(pin);
+    return open(slot, pin);
+  };
+  const pinSource = join(directory, 'pin');
+  const url = formatTokenUrl({ token: 'aoscore', object: 'cm', id: ID, modulePath: '/own.so', pinSource });
+  answer = { certUrl: url, keyUrl: url };
+  await writeFile(pinSource, 'guessed');
+  const source = credentials(() => own);
+  await expect(source.identity('cm')).rejects.toThrow('PIN_INCORRECT');
+  for (let round = 0; round < 3; round += 1) {
+    await expect(source.identity('cm')).rejects.toThrow(
+      `token "aoscore" has refused the PIN in ${pinSource}; it is not tried again`,
+    );
+  }
+  expect(tried).toEqual(['guessed']);
+  await writeFile(pinSource, 'right');
+  expect((await source.identity('cm')).key.kind).toBe('token');
+});
+
 test('an unknown type is refused with the words of IAM', async () => {
   await expect(credentials().identity('xy')).rejects.toThrow(/certificate "xy": no certificate of type "xy"/);
 });

@@ -11,6 +11,7 @@ import {
   openTokenOf,
   type Pkcs11Library,
   parseObjectUrl,
+  RefusedPins,
   readChain,
   type TokenSession,
   type TokenUrl,
@@ -46,6 +47,8 @@ export class IamCredentials implements CredentialSource {
   readonly #clock: Clock;
   readonly #channel: Channel;
   readonly #libraries = new Map<string, Pkcs11Library>();
+  /** Across connections, each of which asks for the key anew. */
+  readonly #refusedPins = new RefusedPins();
   /** Whether a key in a token was handed out: the TLS engine of this process has its library open from then on. */
   #isEngineInUse = false;
   #hasAskedForNewProcess = false;
@@ -187,7 +190,7 @@ export class IamCredentials implements CredentialSource {
       library = (this.#options.loadLibrary ?? loadPkcs11)(path);
       this.#libraries.set(path, library);
     }
-    const { session, pin } = openTokenOf(library, url);
+    const { session, pin } = openTokenOf(library, url, this.#refusedPins);
     try {
       return use(session, pin);
     } finally {

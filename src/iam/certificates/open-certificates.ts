@@ -5,7 +5,7 @@
  */
 import { asAosError, Backoff, type Clock, type Logger } from '../../core/index.ts';
 import type { Life } from '../../daemon/index.ts';
-import { loadPkcs11, type Pkcs11Library } from '../../platform/token/index.ts';
+import { loadPkcs11, type Pkcs11Library, RefusedPins } from '../../platform/token/index.ts';
 import { type IamConfig, tokenKey } from '../config/iam-config.ts';
 import { TOKEN_RETRY_FIRST_MS, TOKEN_RETRY_MAX_MS } from '../limits.ts';
 import type { IamStore } from '../store/iam-store.ts';
@@ -33,7 +33,7 @@ export interface OpenCertificatesOptions {
 export async function openCertificates(options: OpenCertificatesOptions, life: Life): Promise<CertificateHandler> {
   const backoff = new Backoff({ firstMs: TOKEN_RETRY_FIRST_MS, maxMs: TOKEN_RETRY_MAX_MS });
   // Across tries: a token that is asked again and again with a wrong PIN locks itself.
-  const refusedPins = new Set<string>();
+  const refusedPins = new RefusedPins();
   for (;;) {
     const libraries = new Map<string, Pkcs11Library>();
     const close = () => {
@@ -60,7 +60,7 @@ export async function openCertificates(options: OpenCertificatesOptions, life: L
 function makeHandler(
   { config, store, roots, provisioned, clock, load = loadPkcs11 }: OpenCertificatesOptions,
   libraries: Map<string, Pkcs11Library>,
-  refusedPins: Set<string>,
+  refusedPins: RefusedPins,
   logger: Logger,
 ): CertificateHandler {
   const tokens = new Map<string, OwnedToken>();

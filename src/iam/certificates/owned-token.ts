@@ -1,14 +1,17 @@
 /** The token that one or more certificate types keep their keys in: found, owned, opened (spec/iam.md 10). */
 import { AosError, asAosError, faultPoint, isAosError, type Logger } from '../../core/index.ts';
-import type { Pkcs11Library, TokenInfo, TokenSelector, TokenSession } from '../../platform/token/index.ts';
+import {
+  type Pkcs11Library,
+  RefusedPins,
+  type TokenInfo,
+  type TokenSelector,
+  type TokenSession,
+} from '../../platform/token/index.ts';
 import type { Pkcs11Params } from '../config/iam-config.ts';
 import type { KeyPlace } from './certificate-module.ts';
 import { checkPassword, obtainPin, readPins, teeUserPin } from './pin.ts';
 
 const DEFAULT_LABEL = 'aos';
-
-/** CK_RV of a wrong PIN. */
-const PIN_INCORRECT = 0xa0;
 
 /** Return values of a library that mean: open the session again. */
 const SESSION_LOST = new Set([0x32, 0xb0, 0xb3, 0xe0, 0x101]);
@@ -19,8 +22,8 @@ export interface OwnedTokenOptions {
   readonly logger: Logger;
   /** `CKTEEC_LOGIN_TYPE`, when the library is that of OP-TEE. */
   readonly teeLoginType?: string | undefined;
-  /** PINs that tokens have refused; they are not tried again, since tokens lock themselves after a few. */
-  readonly refusedPins?: Set<string>;
+  /** Default: none yet. */
+  readonly refusedPins?: RefusedPins;
 }
 
 export class OwnedToken implements KeyPlace {
@@ -29,12 +32,12 @@ export class OwnedToken implements KeyPlace {
   readonly #params: Pkcs11Params;
   readonly #logger: Logger;
   readonly #teeLoginType: string | undefined;
-  readonly #refusedPins: Set<string>;
+  readonly #refusedPins: RefusedPins;
   #pins: readonly string[] | undefined;
   #session: TokenSession | undefined;
   #pin: string | undefined;
 
-  constructor({ library, params, logger, teeLoginType, refusedPins = new Set() }: OwnedTokenOptions) {
+  constructor({ library, params, logger, teeLoginType, refusedPins = new RefusedPins() }: OwnedTokenOptions) {
     this.#library = library;
     this.#params = params;
     this.#logger = logger;
@@ -103,7 +106,7 @@ export class OwnedToken implements KeyPlace {
     if (taken !== officerPin) this.#library.setOfficerPin(owned, taken, officerPin);
     this.#library.initUserPin(owned, officerPin, userPin);
     if (this.#teeLoginType === undefined) this.#pins = [userPin];
-    this.#refusedPins.delete(this.#refusalOf(userPin));
+    this.#refusedPins.forget(this.#library, this.label, userPin);
   }
 
   /** Wipes the token with the first officer PIN that it takes; answers which one. */
@@ -160,28 +163,12 @@ export class OwnedToken implements KeyPlace {
       throw new AosError('wrongState', `token "${this.label}" is not initialised; provisioning does that`);
     }
     const pins = this.#teeLoginType === undefined ? (this.#pins ?? []) : [''];
-    let failure: unknown;
-    for (const pin of pins) {
-      if (this.#refusedPins.has(this.#refusalOf(pin))) continue;
-      try {
-        this.#session = this.#library.open(token.slotId, pin);
-        this.#pin = this.#teeLoginType === undefined ? pin : undefined;
-        return this.#session;
-      } catch (error) {
-        failure = error;
-        if (asAosError(error).exitCode === PIN_INCORRECT) this.#refusedPins.add(this.#refusalOf(pin));
-      }
-    }
-    if (failure !== undefined) throw failure;
-    const message =
-      pins.length === 0
-        ? `token "${this.label}" has no PIN`
-        : `token "${this.label}" has refused the PIN in ${this.#params.userPinPath}; it is not tried again`;
-    throw new AosError('wrongState', message, { exitCode: pins.length === 0 ? 0 : PIN_INCORRECT });
-  }
-
-  #refusalOf(pin: string): string {
-    return `${this.#library.path}\0${this.label}\0${pin}`;
+    if (pins.length === 0) throw new AosError('wrongState', `token "${this.label}" has no PIN`);
+    const source = this.#params.userPinPath ?? 'CKTEEC_LOGIN_TYPE';
+    const { session, pin } = this.#refusedPins.open(this.#library, { ...token, label: this.label }, pins, source);
+    this.#session = session;
+    this.#pin = this.#teeLoginType === undefined ? pin : undefined;
+    return session;
   }
 
   #closeSession(): void {

@@ -2,25 +2,22 @@
 import { X509Certificate } from 'node:crypto';
 import { AosError } from '../../core/index.ts';
 import { certificateParts } from './der-parts.ts';
+import type { RefusedPins } from './refused-pins.ts';
 import type { Pkcs11Library, TokenSession } from './token.ts';
 import { pinCandidates, type TokenUrl } from './token-url.ts';
 
 const MAX_CHAIN = 8;
 
-/** Opens the token of a URL, logged in when the URL names a PIN. Close the session. */
-export function openTokenOf(library: Pkcs11Library, url: TokenUrl): { session: TokenSession; pin: string | undefined } {
-  const { slotId } = library.find({ label: url.token });
+/** Opens the token of a URL, logged in when the URL names a PIN. Close the session. Throws what `RefusedPins.open` throws. */
+export function openTokenOf(
+  library: Pkcs11Library,
+  url: TokenUrl,
+  refused: RefusedPins,
+): { session: TokenSession; pin: string | undefined } {
+  const token = library.find({ label: url.token });
   const pins = pinCandidates(url);
-  if (pins.length === 0) return { session: library.open(slotId), pin: undefined };
-  let failure: unknown;
-  for (const pin of pins) {
-    try {
-      return { session: library.open(slotId, pin), pin };
-    } catch (error) {
-      failure = error;
-    }
-  }
-  throw failure;
+  if (pins.length === 0) return { session: library.open(token.slotId), pin: undefined };
+  return refused.open(library, token, pins, url.pinSource ?? 'its URL');
 }
 
 /**
