@@ -1,4 +1,5 @@
 /** The vocabulary that every room shares: identities, states, errors, time, documents. Pure, except for the clock. */
+export * from './certificate.ts';
 export * from './clock.ts';
 export * from './der.ts';
 export * from './digest.ts';

@@ -22,6 +22,8 @@ export interface TestCertificateOptions {
   readonly notBefore?: Date;
   readonly notAfter?: Date;
   readonly dnsName?: string;
+  /** Hex digits; default: a random one. */
+  readonly serial?: string;
   readonly keys?: webcrypto.CryptoKeyPair;
   readonly extensions?: x509.Extension[];
 }
@@ -50,7 +52,7 @@ export async function makeCertificate(name: string, options: TestCertificateOpti
     ...(options.extensions ?? []),
   ];
   const certificate = await x509.X509CertificateGenerator.create({
-    serialNumber: Buffer.from(webcrypto.getRandomValues(new Uint8Array(8))).toString('hex'),
+    serialNumber: options.serial ?? Buffer.from(webcrypto.getRandomValues(new Uint8Array(8))).toString('hex'),
     subject: `CN=${name}`,
     issuer: `CN=${options.issuer?.name ?? name}`,
     notBefore: options.notBefore ?? new Date(Date.now() - DAY_MS),

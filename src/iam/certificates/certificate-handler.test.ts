@@ -1,4 +1,5 @@
 import 'reflect-metadata';
+import { X509Certificate } from 'node:crypto';
 import { readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as x509 from '@peculiar/x509';
@@ -44,16 +45,21 @@ async function begin(plugin: Plugin): Promise<void> {
 }
 
 /** The chain for a request, valid for so many days from the world's now. */
-async function sign(csr: string, days = 30): Promise<string> {
+async function sign(
+  csr: string,
+  days = 30,
+  { issuer = root, serial }: { issuer?: TestIdentity; serial?: string } = {},
+): Promise<string> {
   const request = new x509.Pkcs10CertificateRequest(csr);
   const notBefore = new Date(Date.UTC(2025, 0, 1));
   const leaf = await makeCertificate('unit-1', {
-    issuer: root,
+    issuer,
+    ...(serial === undefined ? {} : { serial }),
     notBefore,
     notAfter: new Date(world.nowMs + days * DAY_MS),
     keys: { publicKey: await request.publicKey.export(), privateKey: root.keys.privateKey } as TestIdentity['keys'],
   });
-  return `${leaf.pem}\n${root.pem}\n`;
+  return `${leaf.pem}\n${issuer.pem}\n`;
 }
 
 async function renew(type: string, days: number) {
@@ -102,6 +108,41 @@ describe.each<Plugin>(['pkcs11module', 'swmodule'])('[IAM-16] %s', (plugin) => {
       expect(() => world.handler.get('offline', Buffer.from('other'), older.serial)).toThrow(/no certificate/);
       expect(() => world.handler.get('unknown')).toThrow(/unknown.*iam, offline/);
       expect(() => world.handler.get('iam')).toThrow(expect.objectContaining({ code: 'notFound' }));
+    });
+
+    test('[IAM-11] an authority that gives a serial number twice costs no type its certificate', async () => {
+      const signed = async (type: string) =>
+        world.handler.applyCertificate(
+          type,
+          await sign(await world.handler.createKey(type, 'unit-1'), 10, { serial: '01' }),
+        );
+      const [iam, offline, newer] = [await signed('iam'), await signed('offline'), await signed('offline')];
+      for (let start = 0; start < 2; start += 1) {
+        expect(world.handler.get('iam')).toEqual(iam);
+        expect(world.handler.get('iam', offline.issuer, offline.serial)).toEqual(iam);
+        expect(world.store.certificates('offline')).toEqual(expect.arrayContaining([offline, newer]));
+        await world.start();
+      }
+    });
+
+    test('[IAM-11] the chain of a certificate is that of its authority, also when one of the same name was there before', async () => {
+      const [former, present] = [
+        await makeCertificate('authority', { ca: true, serial: '01' }),
+        await makeCertificate('authority', { ca: true, serial: '01' }),
+      ];
+      for (const issuer of [former, present]) {
+        const days = issuer === former ? 10 : 20;
+        world.handler.applyCertificate(
+          'iam',
+          await sign(await world.handler.createKey('iam', 'unit-1'), days, { issuer }),
+        );
+      }
+      const [leaf, top] = world.handler
+        .identity('iam')
+        .certificateChain.match(/-----BEGIN[^-]*-----[^-]*-----END[^-]*-----/g)!
+        .map((pem) => new X509Certificate(pem));
+      expect(leaf!.verify(top!.publicKey)).toBe(true);
+      expect(top!.raw).toEqual(present.der);
     });
 
     test('[IAM-13] above maxItems the one that expires first goes, with its key', async () => {

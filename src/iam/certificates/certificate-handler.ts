@@ -134,9 +134,11 @@ export class CertificateHandler {
       throw new AosError('notFound', `there is no certificate of type "${type}" on this node yet`);
     }
     const wanted = trimLeadingZeros(serial);
-    const record = this.#options.store
+    const meant = this.#options.store
       .certificates()
-      .find((row) => row.serial.equals(wanted) && row.issuer.equals(Buffer.from(issuer ?? [])));
+      .filter((row) => row.serial.equals(wanted) && row.issuer.equals(Buffer.from(issuer ?? [])));
+    // Of any type, as the reference answers; where an authority gave the number twice, the one of this type.
+    const record = currentRecord(meant.filter((row) => row.type === type)) ?? currentRecord(meant);
     if (record) return record;
     throw new AosError('notFound', `no certificate of this issuer has the serial number ${wanted.toString('hex')}`);
   }
@@ -283,11 +285,11 @@ export class CertificateHandler {
   /** The row of exactly this certificate, when its objects are still in the token. */
   #knownRecord({ module }: ModuleState, leaf: X509Certificate): CertificateRecord | undefined {
     const { issuer, serial } = names(leaf);
-    const row = this.#options.store
+    const key = publicKeyOf(leaf);
+    return this.#options.store
       .certificates(module.type)
-      .find((record) => record.issuer.equals(issuer) && record.serial.equals(serial));
-    const key = row && module.publicKey(row.keyId);
-    return row && key?.equals(publicKeyOf(leaf)) && module.hasCertificate(row) ? row : undefined;
+      .filter((record) => record.issuer.equals(issuer) && record.serial.equals(serial))
+      .find((record) => module.publicKey(record.keyId)?.equals(key) && module.hasCertificate(record));
   }
 
   #pendingOf(state: ModuleState, leaf: X509Certificate): Pending {

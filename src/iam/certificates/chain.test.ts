@@ -22,6 +22,18 @@ test('[IAM-10] the leaf first, its issuers in any order, the root among them', (
   }
 });
 
+test('[IAM-10] of two authorities of one name the issuer is the one that has signed', async () => {
+  const renewed = await makeCertificate('middle', { ca: true, issuer: root });
+  for (const [issuer, others] of [
+    [middle, [middle, renewed]],
+    [renewed, [middle, renewed]],
+    [middle, [renewed, middle]],
+  ] as const) {
+    const chain = parseChain(pem(await makeCertificate('leaf', { issuer }), ...others, root));
+    expect(chain.issuers.map(({ raw }) => raw)).toEqual([issuer.der, root.der]);
+  }
+});
+
 test.each<[string, () => string, string]>([
   ['no certificate', () => 'hello', 'notFound'],
   ['no root', () => pem(leaf, middle), 'notFound'],

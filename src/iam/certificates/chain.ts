@@ -1,6 +1,6 @@
 /** Chains as they are handed over to be applied (spec/iam.md 9.7, spec/decisions.md IA-11). Pure. */
 import { X509Certificate } from 'node:crypto';
-import { AosError, readDer, readDerSequence } from '../../core/index.ts';
+import { AosError, issuerAmong, readDer, readDerSequence } from '../../core/index.ts';
 import { MAX_CERTIFICATE_BYTES, MAX_CHAIN_CERTIFICATES } from '../limits.ts';
 
 export interface Chain {
@@ -51,15 +51,20 @@ function linkIssuers(leaf: X509Certificate, others: readonly X509Certificate[]):
   const left = [...others];
   const issuers: X509Certificate[] = [];
   for (let current = leaf; !isSelfIssued(current); ) {
-    const index = left.findIndex((candidate) => names(candidate).subject.equals(names(current).issuer));
-    if (index < 0) {
+    const { issuer } = names(current);
+    const found = issuerAmong(
+      current,
+      left.filter((candidate) => names(candidate).subject.equals(issuer)),
+    );
+    if (!found) {
       throw new AosError(
         'notFound',
         `the chain has no certificate of the issuer "${oneLine(current.issuer)}"; the root belongs to it`,
       );
     }
-    current = left.splice(index, 1)[0]!;
-    issuers.push(current);
+    left.splice(left.indexOf(found), 1);
+    issuers.push(found);
+    current = found;
   }
   return issuers;
 }

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { silentLogger } from '../../core/index.ts';
-import { IamStore } from './iam-store.ts';
+import { IAM_MIGRATIONS, IamStore } from './iam-store.ts';
 import { readFormerNodes } from './read-former-nodes.ts';
 
 let directory: string;
@@ -66,6 +66,23 @@ test('[IAM-39] a damaged database is set aside and begun anew', async () => {
   const again = await open();
   expect(again.pendingKeys('iam')).toEqual([]);
   again.stop();
+});
+
+test('[IAM-39] certificates of a former version of the database are still there', async () => {
+  const former = new DatabaseSync(at('aos-iam.db'));
+  former.exec(`${IAM_MIGRATIONS[0]}; PRAGMA user_version = 1;
+    INSERT INTO certificates VALUES ('iam', x'01', x'02', 'cert', 'key', 3, x'04')`);
+  former.close();
+  const store = await open();
+  const certificate = {
+    ...{ type: 'iam', issuer: Buffer.from([1]), serial: Buffer.from([2]), keyId: Buffer.from([4]) },
+    ...{ certUrl: 'cert', keyUrl: 'key', notAfterMs: 3 },
+  };
+  expect(store.certificates()).toEqual([certificate]);
+  const other = { ...certificate, type: 'online' };
+  store.changeCertificates([certificate], [other]);
+  expect(store.certificates()).toEqual([other]);
+  store.stop();
 });
 
 test('a stored node that cannot be read is left out', async () => {

@@ -36,6 +36,13 @@ export const IAM_MIGRATIONS: readonly Migration[] = [
      key_id BLOB PRIMARY KEY, type TEXT NOT NULL, created_at_ms INTEGER NOT NULL) STRICT;
    CREATE TABLE nodes (id TEXT PRIMARY KEY, info TEXT NOT NULL) STRICT;
    CREATE TABLE done_once (name TEXT PRIMARY KEY) STRICT;`,
+  // An authority that was made anew may give a serial number once more, to another type or another key.
+  `CREATE TABLE certificates_by_key (
+     type TEXT NOT NULL, issuer BLOB NOT NULL, serial BLOB NOT NULL, cert_url TEXT NOT NULL, key_url TEXT NOT NULL,
+     not_after_ms INTEGER NOT NULL, key_id BLOB NOT NULL, PRIMARY KEY (type, issuer, serial, key_id)) STRICT;
+   INSERT INTO certificates_by_key SELECT type, issuer, serial, cert_url, key_url, not_after_ms, key_id FROM certificates;
+   DROP TABLE certificates;
+   ALTER TABLE certificates_by_key RENAME TO certificates;`,
 ];
 
 interface CertificateRow {
@@ -83,8 +90,10 @@ export class IamStore {
   /** Removes and adds in one transaction; the keys of added certificates stop waiting (spec/decisions.md IA-09). */
   changeCertificates(removed: readonly CertificateRecord[], added: readonly CertificateRecord[]): void {
     this.#inTransaction('iam.certificates', () => {
-      const remove = this.#database.prepare('DELETE FROM certificates WHERE issuer = ? AND serial = ?');
-      for (const { issuer, serial } of removed) remove.run(issuer, serial);
+      const remove = this.#database.prepare(
+        'DELETE FROM certificates WHERE type = ? AND issuer = ? AND serial = ? AND key_id = ?',
+      );
+      for (const { type, issuer, serial, keyId } of removed) remove.run(type, issuer, serial, keyId);
       const add = this.#database.prepare('INSERT OR REPLACE INTO certificates VALUES (?, ?, ?, ?, ?, ?, ?)');
       const settle = this.#database.prepare('DELETE FROM pending_keys WHERE key_id = ?');
       for (const record of added) {

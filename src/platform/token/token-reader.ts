@@ -1,6 +1,6 @@
 /** What users of a key by its URL need: the chain of a certificate, decryption (spec/iam.md 11.3). */
 import { X509Certificate } from 'node:crypto';
-import { AosError } from '../../core/index.ts';
+import { AosError, issuerAmong } from '../../core/index.ts';
 import { certificateParts } from './der-parts.ts';
 import type { RefusedPins } from './refused-pins.ts';
 import type { Pkcs11Library, TokenSession } from './token.ts';
@@ -41,14 +41,16 @@ export function readChain(session: TokenSession, url: Pick<TokenUrl, 'object' | 
     });
     const { issuer } = certificateParts(current);
     const signed = new X509Certificate(current);
-    const parent = others.find(
-      (other) => other.subject.equals(issuer) && signed.checkIssued(new X509Certificate(other.der)),
-    );
-    if (!parent || chain.length >= MAX_CHAIN || chain.some((known) => known.equals(parent.der))) {
+    const named = others.filter(({ subject }) => subject.equals(issuer)).map(({ der }) => new X509Certificate(der));
+    const parent = issuerAmong(
+      signed,
+      named.filter((other) => signed.checkIssued(other)),
+    )?.raw;
+    if (!parent || chain.length >= MAX_CHAIN || chain.some((known) => known.equals(parent))) {
       throw new AosError('notFound', `the token "${session.token.label}" has no issuer of ${signed.subject}`);
     }
-    chain.push(parent.der);
-    current = parent.der;
+    chain.push(parent);
+    current = parent;
   }
   return chain;
 }

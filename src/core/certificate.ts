@@ -1,0 +1,14 @@
+/** Certificates and who has issued them. Pure. */
+import type { X509Certificate } from 'node:crypto';
+
+/**
+ * Of certificates that all have the name of the issuer, the one whose key has signed: an authority that changes its key keeps
+ * its name. The first one when none has signed: what is wrong then is for those to say who check signatures.
+ */
+export function issuerAmong(
+  certificate: X509Certificate,
+  named: readonly X509Certificate[],
+): X509Certificate | undefined {
+  if (named.length < 2) return named[0];
+  return named.find(({ publicKey }) => certificate.verify(publicKey)) ?? named[0];
+}
