@@ -63,5 +63,7 @@ export const TOKEN_RETRY_MAX_MS = 30_000;
 export const TOKEN_WATCH_MS = 60_000;
 
 export const VIS_RECONNECT_MS = 2000;
+/** As of the link to the cloud (spec/decisions.md 8.2). */
+export const VIS_LIFE = { pingIntervalMs: 30_000, deadAfterMs: 75_000 };
 /** A vehicle that does not say goodbye is left without it. */
 export const VIS_CLOSE_MS = 1000;

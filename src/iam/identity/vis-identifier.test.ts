@@ -23,6 +23,8 @@ class Vehicle {
   readonly asked: string[] = [];
   /** What it does with a request instead of answering; the answer is what it would have sent. */
   onRequest: ((socket: WebSocket, answer: string) => void) | undefined;
+  /** Told of each ping, when it is answered. */
+  onPing: (() => void) | undefined;
   readonly #server: Server;
   readonly #sockets: WebSocketServer;
 
@@ -30,7 +32,10 @@ class Vehicle {
     const key = identity.privateKey.export({ format: 'pem', type: 'pkcs8' });
     this.#server = createServer({ cert: identity.pem, key });
     this.#sockets = new WebSocketServer({ server: this.#server });
-    this.#sockets.on('connection', (socket) => socket.on('message', (data) => this.#answer(socket, String(data))));
+    this.#sockets.on('connection', (socket) => {
+      socket.on('message', (data) => this.#answer(socket, String(data)));
+      socket.on('ping', () => this.onPing?.());
+    });
   }
 
   async listen(port = 0): Promise<number> {
@@ -221,6 +226,23 @@ test('[IAM-06] a vehicle that is not the trusted one is not asked', async () => 
   expect(other.asked).toEqual([]);
   await misled.stop();
   await other.close();
+});
+
+test('[IAM-06] [R-05] a vehicle that dies without a goodbye is noticed, and followed anew when it is back', async () => {
+  const watchful = new VisIdentifier(params(), silentLogger, { pingIntervalMs: 20, deadAfterMs: 500 });
+  await watchful.start();
+  try {
+    await watchful.subjects();
+    const news = new Promise<readonly string[]>((resolve) => watchful.onSubjectsChange(resolve));
+    await new Promise<void>((resolve) => {
+      vehicle.onPing = resolve;
+    });
+    vehicle.freeze();
+    vehicle.values[SUBJECTS] = ['guest'];
+    expect(await news).toEqual(['guest']);
+  } finally {
+    await watchful.stop();
+  }
 });
 
 test('[IAM-06] IAM stops without a vehicle that hears nothing any more', async () => {

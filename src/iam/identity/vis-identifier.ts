@@ -9,9 +9,10 @@ import { WebSocket } from 'ws';
 import * as z from 'zod';
 import { AosError, asAosError, isObject, type Logger, parseJson, readDocument, systemClock } from '../../core/index.ts';
 import type { VisIdentifierParams } from '../config/iam-config.ts';
-import { VIS_CLOSE_MS, VIS_RECONNECT_MS } from '../limits.ts';
+import { VIS_CLOSE_MS, VIS_LIFE, VIS_RECONNECT_MS } from '../limits.ts';
 import type { Identifier, SystemInfo } from './identifier.ts';
 import { checkSubjects, parseSystemId, parseUnitModel } from './identity-text.ts';
+import { type LifeNumbers, watchLife } from './watch-life.ts';
 
 const VIN_PATH = 'Attribute.Vehicle.VehicleIdentification.VIN';
 const UNIT_MODEL_PATH = 'Attribute.Aos.UnitModel';
@@ -38,6 +39,7 @@ interface Waiter {
 export class VisIdentifier implements Identifier {
   readonly #params: VisIdentifierParams;
   readonly #logger: Logger;
+  readonly #life: LifeNumbers;
   readonly #stopping = new AbortController();
   readonly #listeners = new Set<(subjects: readonly string[]) => void>();
   readonly #waiters = new Map<string, Waiter>();
@@ -52,9 +54,10 @@ export class VisIdentifier implements Identifier {
   #told: readonly string[] | undefined;
   #subscriptionId: string | undefined;
 
-  constructor(params: VisIdentifierParams, logger: Logger) {
+  constructor(params: VisIdentifierParams, logger: Logger, life: LifeNumbers = VIS_LIFE) {
     this.#params = params;
     this.#logger = logger;
+    this.#life = life;
   }
 
   async start(): Promise<void> {
@@ -129,6 +132,9 @@ export class VisIdentifier implements Identifier {
     });
     socket.on('message', (data) => this.#receive(String(data)));
     socket.once('open', () => {
+      watchLife(socket, this.#life, (silentMs) =>
+        this.#logger.warn({ server: this.#params.visServer, silentMs }, 'the vehicle gives no sign of life'),
+      );
       this.#wasOpen = true;
       this.#connected.resolve(socket);
       this.#follow(socket).catch((error) => {
