@@ -212,6 +212,22 @@ describe('requests', () => {
     });
   });
 
+  test('[SM-47] answers about the node config come in the order of the questions', async () => {
+    const stream = await introduced();
+    const { promise: written, resolve: finish } = Promise.withResolvers<void>();
+    node.setNodeConfig = async (_, version) => {
+      await written;
+      return { state: 'absent' as const, version };
+    };
+    stream.say({ case: 'setNodeConfig', value: create(sm.SetNodeConfigSchema, { nodeConfig: '{}', version: '2' }) });
+    stream.say({ case: 'getNodeConfigStatus', value: create(sm.GetNodeConfigStatusSchema) });
+    stream.say({ case: 'getAverageMonitoring', value: create(sm.GetAverageMonitoringSchema) });
+    await stream.expect('averageMonitoring');
+    finish();
+    expect(await stream.expect('nodeConfigStatus')).toMatchObject({ state: 'absent', version: '2' });
+    expect(await stream.expect('nodeConfigStatus')).toMatchObject({ state: 'installed', version: '1.0.0' });
+  });
+
   test('[SM-55] a log request is handed on with its filter and times; a time of zero means absent', async () => {
     const stream = await introduced();
     const value = create(sm.InstanceLogRequestSchema, {

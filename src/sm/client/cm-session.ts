@@ -71,6 +71,8 @@ export class CmSession {
   readonly #ended = new AbortController();
   readonly #answered = Promise.withResolvers<void>();
   #listed: Set<string> | undefined;
+  /** The last answer about the node config: they name no request, so their order does. */
+  #lastConfigAnswer: Promise<void> = Promise.resolve();
   #isIntroduced = false;
   #resolveIntroduced!: () => void;
   #rejectIntroduced!: (error: Error) => void;
@@ -162,13 +164,13 @@ export class CmSession {
     const { handlers } = this.#options;
     switch (message.case) {
       case 'getNodeConfigStatus':
-        this.#sendNodeConfig(handlers.nodeConfigStatus());
+        this.#answerNodeConfig(() => handlers.nodeConfigStatus());
         break;
       case 'checkNodeConfig':
-        this.#sendNodeConfig(handlers.checkNodeConfig(message.value.nodeConfig, message.value.version));
+        this.#answerNodeConfig(() => handlers.checkNodeConfig(message.value.nodeConfig, message.value.version));
         break;
       case 'setNodeConfig':
-        void this.#setNodeConfig(message.value.nodeConfig, message.value.version);
+        this.#answerNodeConfig(() => handlers.setNodeConfig(message.value.nodeConfig, message.value.version));
         break;
       case 'updateInstances':
         void this.#update(message.value, signal);
@@ -214,12 +216,15 @@ export class CmSession {
     });
   }
 
-  async #setNodeConfig(text: string, version: string): Promise<void> {
-    this.#sendNodeConfig(await this.#options.handlers.setNodeConfig(text, version));
-  }
-
-  #sendNodeConfig({ state, version, error }: NodeConfigAnswer): void {
-    this.send({ case: 'nodeConfigStatus', value: { state, version, error: error ?? errorMessage(undefined) } });
+  #answerNodeConfig(work: () => NodeConfigAnswer | Promise<NodeConfigAnswer>): void {
+    this.#lastConfigAnswer = this.#lastConfigAnswer.then(async () => {
+      try {
+        const { state, version, error } = await work();
+        this.send({ case: 'nodeConfigStatus', value: { state, version, error: error ?? errorMessage(undefined) } });
+      } catch (error) {
+        this.#options.logger.error({}, `cannot answer the CM: ${asAosError(error).message}`);
+      }
+    });
   }
 
   /** Answers that name instances wait until the CM knows them; on a stream that has ended nobody waits for them. */

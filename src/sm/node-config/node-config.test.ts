@@ -40,6 +40,22 @@ test('[SM-47] an equal, a lower and a malformed version are refused, each with i
   expect(keeper.status().version).toBe('2.0.0');
 });
 
+test('[SM-47] of two configs that come at once the later one is compared with the former', async () => {
+  const keeper = await open();
+  const answers = await Promise.all([
+    keeper.set(config({ labels: ['new'] }), '2.0.0'),
+    keeper.set(config({ labels: ['old'] }), '1.0.0'),
+    keeper.set(config({ labels: ['newer'] }), '3.0.0'),
+  ]);
+  expect(answers.map(({ state, error }) => [state, error?.aosCode])).toEqual([
+    ['absent', undefined],
+    ['installed', ERROR_CODES.wrongState],
+    ['installed', undefined],
+  ]);
+  expect(keeper.config).toMatchObject({ version: '3.0.0', labels: ['newer'] });
+  expect(JSON.parse(await readFile(path, 'utf8'))).toMatchObject({ version: '3.0.0', labels: ['newer'] });
+});
+
 test.each([
   ['no JSON', '{'],
   ['no group', '{}'],

@@ -55,6 +55,8 @@ export class NodeConfigKeeper {
   readonly #path: string;
   readonly #events = new EventEmitter<{ change: [NodeConfig] }>();
   #held: Held;
+  /** The last one that was set; the next is compared with what it has made. */
+  #setting: Promise<unknown> = Promise.resolve();
 
   private constructor(path: string, held: Held) {
     this.#path = path;
@@ -106,8 +108,14 @@ export class NodeConfigKeeper {
     }
   }
 
-  /** Installs it. The answer carries the state from before (T-04). */
-  async set(text: string, version: string): Promise<NodeConfigStatus> {
+  /** Installs it, one at a time. The answer carries the state from before (T-04). */
+  set(text: string, version: string): Promise<NodeConfigStatus> {
+    const answer = this.#setting.then(() => this.#set(text, version));
+    this.#setting = answer;
+    return answer;
+  }
+
+  async #set(text: string, version: string): Promise<NodeConfigStatus> {
     const { state } = this.#held;
     try {
       const config = { ...parseNodeConfig(text), version };
