@@ -301,6 +301,24 @@ describe('loss of the stream', () => {
     }
   });
 
+  test('[SM-52] what is reported while the stream breaks goes over the next one, in order', async () => {
+    const first = await introduced();
+    const reportSome = (...ids: string[]) => {
+      for (const correlationId of ids) link?.report({ case: 'log', value: { correlationId } });
+    };
+    reportSome('first');
+    await first.expect('log');
+    reportSome('before', 'just before');
+    link?.sendIfConnected({ case: 'instantMonitoring', value: {} });
+    cm.credentials.change();
+    reportSome('just after', 'after');
+    const stream = await introduced();
+    reportSome('last');
+    for (const id of ['before', 'just before', 'just after', 'after', 'last']) {
+      expect((await stream.expect('log')).correlationId).toBe(id);
+    }
+  });
+
   test('[SM-52] an alert outlives every attempt to reach a CM that is away', async () => {
     await introduced();
     const comeBack = await cm.goAway();

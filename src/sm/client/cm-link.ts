@@ -38,7 +38,7 @@ export class CmLink {
   readonly #events = new EventEmitter<{ state: [LinkState]; session: [] }>();
   readonly #unsubscribe: () => void;
   /** Alerts and parts of logs for the next stream, oldest first. */
-  readonly #reports: OutgoingMessage[] = [];
+  #reports: readonly OutgoingMessage[] = [];
   #changed = new Map<string, InstanceStatus>();
   #session: CmSession | undefined;
   #state: LinkState = 'waiting';
@@ -104,13 +104,16 @@ export class CmLink {
       this.#session.send(message);
       return;
     }
-    this.#reports.push(message);
-    if (this.#reports.length > MAX_WAITING_REPORTS) this.#reports.shift();
+    this.#keep([...this.#reports, message]);
   }
 
   /** Something that is out of date when there is no stream, for example monitoring. */
   sendIfConnected(message: OutgoingMessage): void {
     if (this.#session?.isIntroduced) this.#session.send(message);
+  }
+
+  #keep(reports: readonly OutgoingMessage[]): void {
+    this.#reports = reports.slice(-MAX_WAITING_REPORTS);
   }
 
   #flushStatuses(): void {
@@ -160,7 +163,9 @@ export class CmLink {
     this.#events.emit('session');
     const introduced = session.introduced.then(
       () => {
-        for (const message of this.#reports.splice(0)) session.send(message);
+        const waiting = this.#reports;
+        this.#reports = [];
+        for (const message of waiting) session.send(message);
       },
       // The stream ended first; what waits goes over the next one.
       () => undefined,
@@ -174,6 +179,7 @@ export class CmLink {
       this.#session = undefined;
       session.close();
       await introduced;
+      this.#keep([...session.unsent.filter(isReport), ...this.#reports]);
     }
   }
 
@@ -204,6 +210,11 @@ export class CmLink {
     if (message !== this.#lastError) this.#options.logger.warn({ address: this.#options.address }, message);
     this.#lastError = message;
   }
+}
+
+/** What the CM is to hear however late; everything else is told anew on the next stream, or out of date. */
+function isReport({ case: kind }: OutgoingMessage): boolean {
+  return kind === 'alert' || kind === 'log';
 }
 
 function isRefused(error: unknown): boolean {

@@ -68,6 +68,7 @@ export class CmSession {
   readonly introduced: Promise<void>;
   readonly #options: CmSessionOptions;
   readonly #outgoing = new Mailbox<{ SMOutgoingMessage: OutgoingMessage }>(MAX_OUTGOING);
+  readonly #unsent: OutgoingMessage[] = [];
   readonly #ended = new AbortController();
   readonly #answered = Promise.withResolvers<void>();
   #listed: Set<string> | undefined;
@@ -98,12 +99,22 @@ export class CmSession {
   }
 
   send(message: OutgoingMessage): void {
+    if (this.#ended.signal.aborted) {
+      this.#unsent.push(message);
+      return;
+    }
     try {
       this.#outgoing.push({ SMOutgoingMessage: message });
     } catch (error) {
       this.#options.logger.error({}, `the CM does not take what it is sent: ${asAosError(error).message}`);
       this.close();
+      this.#unsent.push(message);
     }
+  }
+
+  /** After the end: what was sent and never left, oldest first. */
+  get unsent(): readonly OutgoingMessage[] {
+    return this.#unsent;
   }
 
   /** Runs until the stream ends; `onAnswer` is called when the CM has said anything. */
@@ -133,6 +144,7 @@ export class CmSession {
     if (this.#ended.signal.aborted) return;
     const error = new AosError('canceled', 'the stream to the CM was closed');
     this.#rejectIntroduced(error);
+    this.#unsent.push(...this.#outgoing.takeAll().map(({ SMOutgoingMessage }) => SMOutgoingMessage));
     this.#outgoing.close();
     this.#ended.abort(error);
     this.channel.close();
