@@ -170,6 +170,7 @@ export class NetworkManager implements Networks {
     const outcomes = new Map<string, Outcome>();
     const fail = (ident: InstanceIdent, error: unknown) => outcomes.set(instanceId(ident), asAosError(error));
     const allocated: InstanceNetworkRow[] = [];
+    await this.#leaveFormerOwners(requests, signal);
     await Promise.all(
       requests.map(async (request) => {
         try {
@@ -263,6 +264,20 @@ export class NetworkManager implements Networks {
       up.map(({ ident, networkId, parameters: { ip, firewallRules } }) => ({ ident, networkId, ip, firewallRules })),
       signal,
     );
+  }
+
+  /** Whoever has another owner now is in another network: its former address, and a network that it left last, are given back. */
+  async #leaveFormerOwners(requests: readonly NetworkRequest[], signal: AbortSignal): Promise<void> {
+    const { rows, logger } = this.#options;
+    const moved = requests
+      .filter(({ info }) => (rows.instance(info.ident)?.networkId ?? info.ownerId) !== info.ownerId)
+      .map(({ info }) => info.ident);
+    if (moved.length === 0) return;
+    try {
+      await this.release(moved, signal);
+    } catch (error) {
+      logger.warn({ instances: moved.map(instanceName) }, `a former address stays: ${asAosError(error).message}`);
+    }
   }
 
   /** Leaves out, and fails, whoever has a name that another one of its network has. */

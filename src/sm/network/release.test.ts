@@ -1,6 +1,7 @@
 import { DatabaseSync } from 'node:sqlite';
 import { beforeEach, expect, test } from 'vitest';
 import { AosError, type InstanceIdent, silentLogger, systemClock } from '../../core/index.ts';
+import type { NetworkRequest } from '../launcher/index.ts';
 import { NetworkManager, type NetworkManagerOptions } from './network-manager.ts';
 import { NETWORK_TABLES, NetworkRows } from './network-rows.ts';
 import { TrafficRows } from './traffic-rows.ts';
@@ -14,8 +15,11 @@ let rows: NetworkRows;
 let manager: NetworkManager;
 let releaseNode: () => Promise<void>;
 let releaseInstance: (ident: InstanceIdent) => Promise<void>;
+/** Networks that the CM was asked for. */
+let wanted: string[];
 
 beforeEach(() => {
+  wanted = [];
   releaseInstance = async () => undefined;
   const database = new DatabaseSync(':memory:');
   database.exec(NETWORK_TABLES);
@@ -27,7 +31,14 @@ beforeEach(() => {
   manager = new NetworkManager({
     rows,
     trafficRows: new TrafficRows(database, silentLogger),
-    cm: { releaseInstance: (one: InstanceIdent) => releaseInstance(one), releaseNode: () => releaseNode() },
+    cm: {
+      releaseInstance: (one: InstanceIdent) => releaseInstance(one),
+      releaseNode: () => releaseNode(),
+      nodeNetwork: async (networkId: string) => {
+        wanted.push(networkId);
+        throw new AosError('failed', 'no network is free');
+      },
+    },
     clock: systemClock,
     logger: silentLogger,
   } as unknown as NetworkManagerOptions);
@@ -64,4 +75,24 @@ test('[SM-34] an instance that the CM refuses to take back keeps none of the oth
   await expect(manager.release([ident, other], signal)).rejects.toThrow('not that one');
   expect(rows.instances().map((left) => left.ident.instance)).toEqual([0]);
   expect(rows.networks()).toHaveLength(1);
+});
+
+test('[SM-34] an instance with another owner gives back its address, and the network that it left last, before it asks for others', async () => {
+  const given: string[] = [];
+  releaseInstance = async () => void given.push('address', ...wanted);
+  releaseNode = async () => void given.push('network', ...wanted);
+  const info = { ident, ownerId: 'blue' };
+  const outcomes = await manager.start([{ info, item: {} } as unknown as NetworkRequest], signal);
+  expect([...outcomes.values()]).toMatchObject([{ message: 'no network is free' }]);
+  expect([given, wanted]).toEqual([['address', 'network'], ['blue']]);
+  expect([rows.networks(), rows.instances()]).toEqual([[], []]);
+});
+
+test('[SM-34] a CM that does not take a former address back hinders no start', async () => {
+  releaseInstance = async () => {
+    throw new AosError('failed', 'not that one');
+  };
+  const info = { ident, ownerId: 'blue' };
+  await manager.start([{ info, item: {} } as unknown as NetworkRequest], signal);
+  expect(wanted).toEqual(['blue']);
 });
