@@ -2,5 +2,6 @@
 export * from './address.ts';
 export * from './convert.ts';
 export * from './dial.ts';
+export * from './peer-chain.ts';
 export * from './serve.ts';
 export * from './tls.ts';

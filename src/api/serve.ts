@@ -14,6 +14,7 @@ import { connectNodeAdapter } from '@connectrpc/connect-node';
 import type { Logger } from '../core/index.ts';
 import { AosError, asAosError, isAosError } from '../core/index.ts';
 import { type Address, parseAddress } from './address.ts';
+import { keepPeerChains } from './peer-chain.ts';
 import { identityOptions, type TlsIdentity } from './tls.ts';
 
 /**
@@ -139,6 +140,7 @@ export class ApiServer {
     const server = options.tls
       ? http2.createSecureServer(secureOptions(options.tls), handler)
       : http2.createServer(handler);
+    keepPeerChains(server);
     server.on('sessionError', (error) => options.logger.debug({ error: String(error) }, 'a connection broke'));
     server.on('tlsClientError', (error: Error, socket: TLSSocket) =>
       options.logger.info({ error: whyRefused(error, socket) }, 'a TLS connection was refused'),

@@ -1,8 +1,9 @@
 /** HTTP and HTTPS servers of a cloud. */
 import { createServer as createHttpServer, type IncomingMessage, type RequestListener, type Server } from 'node:http';
-import { createServer as createHttpsServer, type ServerOptions } from 'node:https';
+import { createServer as createHttpsServer, type Server as HttpsServer, type ServerOptions } from 'node:https';
 import type { AddressInfo, Server as NetServer } from 'node:net';
 import type { TLSSocket } from 'node:tls';
+import { keepPeerChains } from '../../api/index.ts';
 import { AosError } from '../../core/index.ts';
 import type { Authority } from '../pki/authority.ts';
 import { fingerprintOf } from '../pki/x509.ts';
@@ -46,7 +47,7 @@ export class RunningServer {
     host: string,
   ): Promise<RunningServer> {
     const server = tls
-      ? createHttpsServer(tls, listener)
+      ? createSecureServer(tls, listener)
       : createHttpServer({ headersTimeout: HEADERS_TIMEOUT_MS, requestTimeout: 0 }, listener);
     return new RunningServer(server, await listen(server, port, host), undefined);
   }
@@ -58,7 +59,7 @@ export class RunningServer {
     port: number,
     host: string,
   ): Promise<RunningServer> {
-    const server = createHttpsServer(tls, listener);
+    const server = createSecureServer(tls, listener);
     // Node watches over slow headers only where it listens itself.
     server.setTimeout(HEADERS_TIMEOUT_MS);
     const frugal = new FrugalListener(server, HEADERS_TIMEOUT_MS);
@@ -76,6 +77,12 @@ export class RunningServer {
   }
 }
 
+function createSecureServer(tls: ServerOptions, listener: RequestListener): HttpsServer {
+  const server = createHttpsServer(tls, listener);
+  keepPeerChains(server);
+  return server;
+}
+
 /** Answers the port. */
 async function listen(server: NetServer, port: number, host: string): Promise<number> {
   await new Promise<void>((resolve, reject) => {
@@ -91,8 +98,7 @@ async function listen(server: NetServer, port: number, host: string): Promise<nu
 /** Fingerprint of the certificate that the client has shown, when it is one of this cloud's and has not expired. */
 export function shownCertificate(request: IncomingMessage): string | undefined {
   const socket = request.socket as TLSSocket;
-  const shown = socket.authorized ? socket.getPeerX509Certificate() : undefined;
-  return shown && fingerprintOf(shown.raw);
+  return socket.authorized ? fingerprintOf(socket.getPeerCertificate().raw) : undefined;
 }
 
 /** Reads a body. Throws `outOfRange` when it is larger than `maxBytes`. */

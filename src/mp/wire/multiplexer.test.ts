@@ -167,6 +167,16 @@ describe('secure channels', () => {
     await expect(secure(2, material.stranger)).rejects.toBeInstanceOf(AosError);
   });
 
+  test('what a peer shows above its certificate stays with its session, to be freed with it', async () => {
+    const { ca, proxy } = material;
+    const accept = async () => acceptTls(await take(pair.server, 2), { identity: proxy, ca }, never);
+    const connect = () => connectTls(pair.client.open(2), { identity: material.distant, ca }, never);
+    const [first] = await Promise.all([accept(), connect()]);
+    first.destroy();
+    const [session] = await Promise.all([accept(), connect()]);
+    expect(session.getPeerCertificate(true).issuerCertificate?.subject.CN).toBe('middle');
+  });
+
   test('the end of a session is told to the other side', async () => {
     const [proxy, peer] = await secure();
     peer.close(new AosError('canceled', 'done'));

@@ -31,17 +31,22 @@ export interface TestTls {
   readonly ca: string;
   readonly proxy: TlsIdentity;
   readonly peer: TlsIdentity;
+  /** Not signed by the root itself. */
+  readonly distant: TlsIdentity;
   /** Of another root. */
   readonly stranger: TlsIdentity;
 }
 
 export async function makeTestTls(): Promise<TestTls> {
   const root = await makeCertificate('root', { ca: true });
+  const middle = await makeCertificate('middle', { ca: true, issuer: root });
+  const distant = identityOf(await makeCertificate('distant', { issuer: middle }));
   const other = await makeCertificate('other', { ca: true });
   return {
     ca: root.pem,
     proxy: identityOf(await makeCertificate('proxy', { issuer: root })),
     peer: identityOf(await makeCertificate('peer', { issuer: root })),
+    distant: { ...distant, certificateChain: `${distant.certificateChain}\n${middle.pem}` },
     stranger: identityOf(await makeCertificate('stranger', { issuer: other })),
   };
 }

@@ -1,6 +1,6 @@
 /** TLS inside of a channel: the proxy is server and wants a certificate, the peer is client (spec/mp.md 7.1). */
 import tls, { type TLSSocket } from 'node:tls';
-import { identityOptions, type TlsIdentity } from '../../api/index.ts';
+import { identityOptions, keepPeerChains, type TlsIdentity } from '../../api/index.ts';
 import { AosError, asAosError, canceledBy } from '../../core/index.ts';
 import { HANDSHAKE_TIMEOUT_MS } from '../numbers.ts';
 import type { ChannelStream } from './channel-stream.ts';
@@ -27,6 +27,7 @@ export function acceptTls(
     rejectUnauthorized: true,
     handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
   });
+  keepPeerChains(server);
   return settle(channel, signal, (done, fail) => {
     server.once('secureConnection', done);
     server.once('tlsClientError', (error) => fail(error));
