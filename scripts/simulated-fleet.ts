@@ -14,6 +14,7 @@ import { WebSocket } from 'ws';
 import { CloudAccess, fetchHttps } from '../src/cloud/cloud-access-for-tests.ts';
 import { exportKey, generateKeys, SIGNING_ALGORITHM, x509 } from '../src/cloud/pki/x509.ts';
 import { REGISTRATION_PATH } from '../src/cloud/scripted-unit-for-tests.ts';
+import { withoutRoot } from '../src/cm/link/without-root.ts';
 import { decodeCloudMessage, encodeEnvelope, type UnitMessage } from '../src/protocol/index.ts';
 
 const ROOT = join(import.meta.dirname, '..');
@@ -188,7 +189,8 @@ async function registerAll(cloud: CloudAccess, { units, parallel }: SimulationOp
       ...{ nodes: [{ id: 'main', attrs: { MainNode: '' } }], secure_data: '{}' },
     });
     await cloud.must('PUT', `/api/subjects/${SUBJECT}/units/${name}`);
-    made.push({ systemId: name, cert: answer.online_certificate, key });
+    // As aos-cm shows it.
+    made.push({ systemId: name, cert: withoutRoot(answer.online_certificate), key });
   });
   return made;
 }

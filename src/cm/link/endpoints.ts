@@ -7,6 +7,7 @@ import { askDiscovery } from './ask-discovery.ts';
 import { certificateNames } from './certificate-names.ts';
 import { type DiscoveryConfig, discoveryUrls, webSocketUrl } from './discovery.ts';
 import type { LinkNumbers } from './model.ts';
+import { withoutRoot } from './without-root.ts';
 
 /** The type of certificate that is shown to the cloud. */
 export const ONLINE = 'online';
@@ -115,7 +116,9 @@ export class Endpoints {
   }
 
   async #tls(signal: AbortSignal): Promise<SecureContextOptions> {
-    return { ...identityOptions(await this.#identity(signal)), ca: this.#options.ca };
+    const identity = await this.#identity(signal);
+    const certificateChain = withoutRoot(identity.certificateChain);
+    return { ...identityOptions({ ...identity, certificateChain }), ca: this.#options.ca };
   }
 
   /** IAM may be slow; a link that stops does not wait for it. */
