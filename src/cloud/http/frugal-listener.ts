@@ -45,13 +45,22 @@ export class FrugalListener {
   #take(socket: Socket): void {
     this.#sockets.add(socket);
     socket.on('close', () => this.#sockets.delete(socket));
+    this.#listen(socket);
+  }
+
+  /** Until its first bytes. Apart from what lives as long as the socket, so that nothing of it stays. */
+  #listen(socket: Socket): void {
     const cut = () => socket.destroy();
-    socket.setTimeout(this.#patienceMs, cut);
+    // The one of the socket itself would stay with it.
+    const timer = setTimeout(cut, this.#patienceMs).unref();
+    const stop = () => clearTimeout(timer);
     socket.on('error', cut);
+    socket.on('close', stop);
     socket.once('readable', () => {
       // It has gone without a word.
       if (socket.readableLength === 0) return cut();
-      socket.setTimeout(0, cut);
+      stop();
+      socket.off('close', stop);
       socket.off('error', cut);
       this.#secure(socket);
     });
@@ -59,34 +68,38 @@ export class FrugalListener {
 
   #secure(socket: Socket): void {
     const pieces = new Pieces(socket);
-    pieces.on('data', () => {
+    const begins = () => {
       this.#speaking = pieces;
-    });
-    this.#tls.emit('connection', pieces);
-    pieces.on('data', () => {
+    };
+    const ends = () => {
       this.#speaking = undefined;
-    });
+      if (pieces.isSecure) pieces.off('data', begins).off('data', ends);
+    };
+    pieces.on('data', begins);
+    this.#tls.emit('connection', pieces);
+    pieces.on('data', ends);
   }
 }
 
 /** A socket whose bytes come in pieces. */
 class Pieces extends Duplex {
   readonly #socket: Socket;
-  #isSecure = false;
+  /** Its connection is secure, and whoever serves it knows where it comes from. */
+  isSecure = false;
 
   constructor(socket: Socket) {
     super({ highWaterMark: MAX_PIECE_BYTES });
     this.#socket = socket;
     socket.on('data', (chunk) => this.#pass(chunk));
     // Who leaves in the middle of its greeting has nothing to wait for.
-    socket.on('end', () => (this.#isSecure ? this.push(null) : this.destroy()));
+    socket.on('end', () => (this.isSecure ? this.push(null) : this.destroy()));
     socket.on('error', (error) => this.destroy(error));
     socket.on('close', () => this.destroy());
   }
 
   /** Its connection is secure now. Answers where it comes from. */
   greeted(): Socket {
-    this.#isSecure = true;
+    this.isSecure = true;
     return this.#socket;
   }
 
