@@ -32,6 +32,8 @@ export interface DaemonDefinition {
   readonly describeReset?: (options: DaemonOptions) => Promise<string>;
   /** What `--check <kind>` can judge. */
   readonly checks: Checks;
+  /** Gives memory back to the system, after V8 has collected what a burst of work has left. */
+  readonly giveBackMemory?: (logger: Logger) => void;
   /** Bound of the whole stop. Default 10 s (spec/decisions.md 8.2). */
   readonly stopTimeoutMs?: number;
 }
@@ -145,7 +147,7 @@ export async function runDaemon(definition: DaemonDefinition, argv: readonly str
     await stop('start failed', 1);
     return;
   }
-  life.use('memory', new TidyMemory()).start();
+  life.use('memory', new TidyMemory({ giveBack: () => definition.giveBackMemory?.(logger) })).start();
   logger.info({ sinceExecMs: Math.round(performance.now()) }, 'ready');
   notifyReady();
 }

@@ -31,6 +31,18 @@ test('[B-03] growth that is not worth a pause is left alone', async () => {
   expect(collect).not.toHaveBeenCalled();
 });
 
+test('[B-03] what V8 has freed is given back after each collection', async () => {
+  const done: string[] = [];
+  tidy = new TidyMemory({
+    ...{ quietMs: 1, worthBytes: -Infinity },
+    collect: () => done.push('collected'),
+    giveBack: () => done.push('given back'),
+  });
+  tidy.start();
+  await vi.waitUntil(() => done.length === 2);
+  expect(done).toEqual(['collected', 'given back']);
+});
+
 test("[B-03] V8's own collector frees what nobody holds", async () => {
   const gone = vi.fn();
   const registry = new FinalizationRegistry(gone);

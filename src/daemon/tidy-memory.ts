@@ -13,6 +13,8 @@ export interface TidyMemoryOptions {
   readonly worthBytes?: number;
   /** Collects everything; default: V8's own collector. */
   readonly collect?: () => void;
+  /** What follows the collection: what V8 has freed may still be held by whom it had it from. */
+  readonly giveBack?: (() => void) | undefined;
 }
 
 const QUIET_MS = 5_000;
@@ -23,6 +25,7 @@ export class TidyMemory {
   readonly #observer = new PerformanceObserver(() => this.#worked());
   readonly #quietMs: number;
   readonly #worthBytes: number;
+  readonly #giveBack: () => void;
   #collect: (() => void) | undefined;
   #timer: NodeJS.Timeout | undefined;
   /** What was in use after the last full collection. */
@@ -32,6 +35,7 @@ export class TidyMemory {
     this.#quietMs = options.quietMs ?? QUIET_MS;
     this.#worthBytes = options.worthBytes ?? WORTH_BYTES;
     this.#collect = options.collect;
+    this.#giveBack = options.giveBack ?? (() => undefined);
   }
 
   start(): void {
@@ -54,6 +58,7 @@ export class TidyMemory {
     if (usedBytes() - this.#usedBytes < this.#worthBytes) return;
     this.#collect ??= exposedCollector();
     this.#collect();
+    this.#giveBack();
     this.#usedBytes = usedBytes();
   }
 }

@@ -42,6 +42,7 @@ function openNamespace(path: string): number {
 
 export class Libc {
   readonly #binding: Binding;
+  readonly #library: ReturnType<Binding['load']>;
   readonly #setns: Call;
   readonly #socket: Call;
   readonly #ifNameToIndex: Call;
@@ -49,11 +50,13 @@ export class Libc {
   readonly #fcntl: Call;
   readonly #send: AsyncCall;
   readonly #recv: AsyncCall;
+  #mallocTrim: Call | undefined;
 
   constructor() {
     this.#binding = createRequire(import.meta.url)('koffi') as Binding;
     // The program itself has the C library in it, whatever that is called on this host.
     const library = this.#binding.load(null);
+    this.#library = library;
     const inAnotherThread = (declaration: string) => promisify(library.func(declaration).async) as AsyncCall;
     this.#setns = library.func('int setns(int fd, int nstype)');
     this.#socket = library.func('int socket(int domain, int type, int protocol)');
@@ -131,6 +134,15 @@ export class Libc {
   async receive(descriptor: number, buffer: Uint8Array): Promise<Uint8Array | undefined> {
     const received = await this.#recv(descriptor, buffer, buffer.byteLength, MSG_DONTWAIT);
     return received < 0 ? undefined : buffer.subarray(0, received);
+  }
+
+  /**
+   * Gives back to the system what lies free between pieces of memory in use; answers whether there was anything. Throws
+   * where the C library is not GNU's, which alone can do it.
+   */
+  giveBackMemory(): boolean {
+    this.#mallocTrim ??= this.#library.func('int malloc_trim(size_t pad)') as Call;
+    return this.#mallocTrim(0) !== 0;
   }
 
   #failure(doing: string): AosError {
