@@ -9,7 +9,7 @@ import {
   silentLogger,
   systemClock,
 } from '../../core/index.ts';
-import type { InstalledItem, InstanceInfo } from '../model.ts';
+import type { InstalledItem, InstanceInfo, InstanceStatus } from '../model.ts';
 import { INSTANCE_TABLES, InstanceRows } from './instance-rows.ts';
 import { Launcher, type LauncherOptions } from './launcher.ts';
 import type { AdoptedInstance, Images, InstanceChange, Networks, Permissions, Runtime } from './parts.ts';
@@ -276,4 +276,22 @@ export class Host {
       unregister: (ident) => mortal.act(() => void this.secrets.delete(instanceKey(ident))),
     };
   }
+}
+
+const { signal } = new AbortController();
+
+/** A request of the CM, as an SM carries it out. */
+export const update = (launcher: Launcher, start: readonly InstanceInfo[], stop: readonly InstanceInfo[] = []) =>
+  launcher.update({ start, stop: stop.map(({ ident }) => ident) }, signal);
+
+/** Of instances, by their item. */
+export const states = (statuses: readonly InstanceStatus[]) =>
+  Object.fromEntries(statuses.map(({ ident, state }) => [ident.itemId, state]));
+
+/** The launcher of a host, when its first launch is over. */
+export async function started(host: Host): Promise<Launcher> {
+  const launcher = host.launcher();
+  launcher.start();
+  await launcher.settled(5000, signal);
+  return launcher;
 }
