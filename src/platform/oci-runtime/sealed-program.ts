@@ -5,8 +5,8 @@
  * to that by itself: unless it runs from a sealed file in memory, it makes a read-only mount of its file and executes
  * itself once more from there, at each call, for a fifth of what a container costs. So it is given such a file.
  */
-import { closeSync } from 'node:fs';
-import { readFile, stat } from 'node:fs/promises';
+import { closeSync, statSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { AosError, asAosError, type Logger } from '../../core/index.ts';
 import { Libc } from '../libc/index.ts';
@@ -33,7 +33,7 @@ export class SealedProgram {
 
   /** What to execute: the copy, or the file itself where there can be none. It is good until we close, or end. */
   async path(): Promise<string> {
-    const { dev, ino, size, mtimeNs } = await stat(this.#file, { bigint: true });
+    const { dev, ino, size, mtimeNs } = statSync(this.#file, { bigint: true });
     const version = [dev, ino, size, mtimeNs].join(' ');
     if (version !== this.#version) {
       this.#version = version;

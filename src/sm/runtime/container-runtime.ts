@@ -177,7 +177,7 @@ export class ContainerRuntime {
         measure,
         node: { maxDmips: node.maxDmips, numCores },
       };
-      await this.#logs.prepare(id);
+      this.#logs.prepare();
       return await prepareBundle(bundle, request, parts, either);
     }, signal);
   }

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { mkdir, mkdtemp, rm, utimes } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -38,7 +38,7 @@ test('logs of instances that are gone are kept for a week, and only so many', as
   const logs = new InstanceLogs(directory);
   const now = new Date();
   const make = async (id: string, ageMs: number) => {
-    await logs.prepare(id);
+    logs.prepare();
     writeFileSync(logs.file(id), '');
     const at = new Date(now.getTime() - ageMs);
     await utimes(logs.file(id), at, at);
@@ -49,15 +49,24 @@ test('logs of instances that are gone are kept for a week, and only so many', as
   for (let n = 0; n < 70; n += 1) await make(`recent-${n}`, n * 1000);
   await mkdir(join(directory, 'empty'));
   await logs.prune(new Set(['known']), now);
-  const exists = (id: string) => existsSync(join(directory, id));
-  expect(['known', 'old', 'recent-0', 'recent-63', 'recent-64', 'empty'].map(exists)).toEqual([
-    true,
-    false,
-    true,
-    true,
-    false,
-    false,
-  ]);
+  const exists = (name: string) => existsSync(join(directory, name));
+  const names = ['known.log', 'old.log', 'recent-0.log', 'recent-63.log', 'recent-64.log', 'empty'];
+  expect(names.map(exists)).toEqual([true, false, true, true, false, false]);
+});
+
+test('of an instance that is gone for good no file stays, and none of another one goes', async () => {
+  const logs = new InstanceLogs(join(directory, 'logs'));
+  logs.prepare();
+  for (const id of ['gone', 'other']) {
+    writeFileSync(logs.file(id), 'one');
+    keepPreviousLog(logs.file(id));
+    turn(logs.file(id), 'two');
+    keepPreviousLog(logs.file(id));
+  }
+  // As versions before kept it.
+  await mkdir(join(directory, 'logs', 'gone'));
+  logs.forget('gone');
+  expect(readdirSync(join(directory, 'logs'))).toEqual(['other.log', 'other.log.1', 'other.log.keep']);
 });
 
 test('no logs at all are no error', async () => {

@@ -1,12 +1,13 @@
 /**
  * Output of instances on hosts without a journal: a ring of two files each (spec/decisions.md 5.2).
  *
- * conmon begins a new file when `log` is full and drops the old one. A second name for the old one keeps it: `log.keep`
- * always names the file that `log` names; when they differ, `log` is new, and what `log.keep` names becomes `log.1`.
+ * conmon begins a new file when `<id>.log` is full and drops the old one. A second name for the old one keeps it:
+ * `<id>.log.keep` always names the file that `<id>.log` names; when they differ, that is new, and what the second names
+ * becomes `<id>.log.1`.
  */
-import { linkSync, renameSync, rmSync, statSync } from 'node:fs';
-import { mkdir, readdir, rm, stat } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { existsSync, linkSync, mkdirSync, renameSync, rmSync, statSync } from 'node:fs';
+import { readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import { asAosError } from '../../core/index.ts';
 
 const DAY_MS = 86_400_000;
@@ -45,6 +46,7 @@ export function keepPreviousLog(logFile: string): void {
   }
 }
 
+/** All in one directory: making one for each instance is dear on most file systems. */
 export class InstanceLogs {
   readonly #directory: string;
 
@@ -53,17 +55,19 @@ export class InstanceLogs {
   }
 
   file(id: string): string {
-    return join(this.#directory, id, 'log');
+    return join(this.#directory, `${id}.log`);
   }
 
-  /** Makes place for the log of an instance that is to start. */
-  async prepare(id: string): Promise<void> {
-    await mkdir(dirname(this.file(id)), { recursive: true, mode: 0o700 });
+  /** Makes place for logs of instances that are to start. */
+  prepare(): void {
+    if (!existsSync(this.#directory)) mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
   }
 
   /** The instance is gone for good. */
   forget(id: string): void {
-    rmSync(join(this.#directory, id), { recursive: true, force: true });
+    // Versions before had a directory for each.
+    const former = join(this.#directory, id);
+    for (const path of [...logFilesOf(this.file(id)), former]) rmSync(path, { recursive: true, force: true });
   }
 
   /** Removes logs of instances that are not known any more, except the newest ones. */
@@ -72,8 +76,9 @@ export class InstanceLogs {
       if (error.code === 'ENOENT') return [];
       throw asAosError(error, 'cannot list the logs of instances');
     });
+    const ids = new Set(names.map((name) => name.replace(/\..*/, '')));
     const strangers = await Promise.all(
-      names
+      [...ids]
         .filter((id) => !known.has(id))
         .map(async (id) => ({
           id,
@@ -86,7 +91,7 @@ export class InstanceLogs {
     const newestFirst = strangers.sort((a, b) => b.at - a.at);
     for (const [index, { id, at }] of newestFirst.entries()) {
       if (index < KEPT_LOGS && now.getTime() - at < KEPT_FOR_MS) continue;
-      await rm(join(this.#directory, id), { recursive: true, force: true });
+      this.forget(id);
     }
   }
 }
