@@ -221,6 +221,30 @@ test('[IAM-12] a change is told once, also when IAM restarted in between', async
   stop();
 });
 
+test('[IAM-12] all who listen to one certificate share a subscription, which ends with the last of them', async () => {
+  const source = credentials();
+  const told = new Mailbox<string>(16);
+  const listening = ['first', 'second'].map((name) => source.onChange('cm', () => told.push(name)));
+  const heard = told[Symbol.asyncIterator]();
+  const answered = asked[Symbol.asyncIterator]();
+  await answered.next();
+  changes.push({ type: 'cm', ...answer, certUrl: 'file:/elsewhere' });
+  expect([(await heard.next()).value, (await heard.next()).value]).toEqual(['first', 'second']);
+  listening[0]!();
+  changes.push({ type: 'cm', ...answer, certUrl: 'file:/third' });
+  expect((await heard.next()).value).toBe('second');
+  expect(subscriptions).toBe(1);
+  listening[1]!();
+  await expect.poll(() => subscriptions).toBe(0);
+
+  changes = new Mailbox(16);
+  const again = source.onChange('cm', () => told.push('again'));
+  await answered.next();
+  changes.push({ type: 'cm', ...answer, certUrl: 'file:/fourth' });
+  expect((await heard.next()).value).toBe('again');
+  again();
+});
+
 test('[IAM-12] tries to follow a certificate that IAM cannot tell do not fill IAM with subscriptions', async () => {
   const source = credentials();
   const stop = source.onChange('other', () => undefined);

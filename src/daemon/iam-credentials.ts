@@ -24,6 +24,8 @@ const SUBSCRIPTION_RETRY_MS = 10_000;
 /** The same when it had worked: IAM restarts its servers within a second (spec/decisions.md 7.3). */
 const SUBSCRIPTION_REOPEN_MS = 1_000;
 
+type Listener = (urls: CertificateUrls) => void;
+
 export interface IamCredentialsOptions {
   /** `host:port` of IAM's public server. */
   readonly publicAddress: string;
@@ -49,6 +51,8 @@ export class IamCredentials implements CredentialSource {
   readonly #libraries = new Map<string, Pkcs11Library>();
   /** Across connections, each of which asks for the key anew. */
   readonly #refusedPins = new RefusedPins();
+  /** One subscription for each type of certificate, however many listen. */
+  readonly #followed = new Map<string, { readonly listeners: Set<Listener>; readonly ended: AbortController }>();
   /** Whether a key in a token was handed out: the TLS engine of this process has its library open from then on. */
   #isEngineInUse = false;
   #hasAskedForNewProcess = false;
@@ -105,14 +109,29 @@ export class IamCredentials implements CredentialSource {
     }
   }
 
-  onChange(type: string, listener: (urls: CertificateUrls) => void): () => void {
-    const ended = new AbortController();
-    const signal = AbortSignal.any([ended.signal, this.#options.signal]);
-    void this.#follow(type, listener, signal);
-    return () => ended.abort();
+  onChange(type: string, listener: Listener): () => void {
+    let followed = this.#followed.get(type);
+    if (!followed) {
+      const listeners = new Set<Listener>();
+      followed = { listeners, ended: new AbortController() };
+      this.#followed.set(type, followed);
+      const signal = AbortSignal.any([followed.ended.signal, this.#options.signal]);
+      const tell: Listener = (urls) => {
+        for (const one of listeners) one(urls);
+      };
+      void this.#follow(type, tell, signal);
+    }
+    const { listeners, ended } = followed;
+    listeners.add(listener);
+    return () => {
+      listeners.delete(listener);
+      if (listeners.size > 0 || this.#followed.get(type)?.ended !== ended) return;
+      this.#followed.delete(type);
+      ended.abort();
+    };
   }
 
-  async #follow(type: string, listener: (urls: CertificateUrls) => void, signal: AbortSignal): Promise<void> {
+  async #follow(type: string, listener: Listener, signal: AbortSignal): Promise<void> {
     const client = this.#channel.client(iam.IAMPublicCertService);
     let known: CertificateUrls | undefined;
     const news = (urls: CertificateUrls) => {
