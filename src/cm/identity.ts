@@ -33,15 +33,20 @@ export async function learnIdentity(
   });
   const certType = config.certStorage;
   const iam = life.use('iam', new IamClient({ channel: credentials.channel, logger, clock }));
-  const serverTls = credentials.serverTls();
-  const address = config.iamProtectedServerUrl;
-  const orders = life.use('iam-orders', new ProtectedIam({ address, serverTls, credentials, certType, logger, clock }));
   const server = life.use(
     'server-credentials',
     new ServerCredentials({ credentials, certType, ca, clock, logger, signal }),
   );
+  const orders = life.use(
+    'iam-orders',
+    new ProtectedIam({
+      address: config.iamProtectedServerUrl,
+      serverTls: credentials.serverTls(),
+      identity: () => server.tls.identity,
+      clock,
+    }),
+  );
   const start = async () => {
-    await orders.start();
     await server.load();
     await iam.start();
   };

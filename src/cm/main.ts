@@ -67,7 +67,7 @@ async function bringUp(life: Life, config: CmConfig, onWaiting: () => void): Pro
 }
 
 /** In this order; stopped in reverse. The server opens when there is a state to answer from, the link last. */
-async function start(life: Life, config: CmConfig, { iam, server }: Identity, modules: Modules): Promise<void> {
+async function start(life: Life, config: CmConfig, { iam, orders, server }: Identity, modules: Modules): Promise<void> {
   const { logger } = life;
   const { nodes, storage, images, launcher, networks, controller } = modules;
   life.use('nodes', nodes);
@@ -83,12 +83,13 @@ async function start(life: Life, config: CmConfig, { iam, server }: Identity, mo
   launcher.setSubjects(iam.subjects());
   await life.use('launcher', launcher).start();
   await networks.start();
-  await life.use('sm-controller', controller).start(await server.load());
+  await life.use('sm-controller', controller).start(server.tls);
   const scheduler = life.use('update-scheduler', new UpdateScheduler(config.updateSchedulerServerUrl, modules, logger));
-  await scheduler.start(await server.load());
+  await scheduler.start(server.tls);
   server.watch((tls) => {
     controller.replaceTls(tls);
     scheduler.replaceTls(tls);
+    orders.renew();
   });
   life.use('logs', modules.logs).start();
   life.use('renewal', modules.renewal).start();

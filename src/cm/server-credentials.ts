@@ -1,7 +1,7 @@
-/** The certificate that the CM's server shows, also after it was renewed (spec/cm.md 7.6, spec/decisions.md C-63). */
+/** The certificate that the CM shows to SMs and to IAM, also after it was renewed (spec/cm.md 7.6, spec/decisions.md C-63). */
 import { X509Certificate } from 'node:crypto';
 import type { ServerTls } from '../api/index.ts';
-import { asAosError, type Clock, type Logger } from '../core/index.ts';
+import { AosError, asAosError, type Clock, type Logger } from '../core/index.ts';
 import type { CredentialSource } from '../daemon/index.ts';
 import { namesOfCertificate } from './images/index.ts';
 
@@ -27,12 +27,17 @@ export class ServerCredentials {
     this.#options = options;
   }
 
-  /** Throws when the certificate is not there. */
-  async load(): Promise<ServerTls> {
+  /** Asks IAM and the token. Throws when the certificate is not there. */
+  async load(): Promise<void> {
     const { credentials, certType, ca } = this.#options;
     const identity = await credentials.identity(certType);
     this.#names = namesOfCertificate(new X509Certificate(identity.certificateChain).subjectAltName);
     this.#tls = { identity, ca, clientCertificate: 'required' };
+  }
+
+  /** As it was loaded last. Throws `wrongState` when it never was. */
+  get tls(): ServerTls {
+    if (!this.#tls) throw new AosError('wrongState', 'IAM has not told the certificate of the CM yet');
     return this.#tls;
   }
 
@@ -55,7 +60,8 @@ export class ServerCredentials {
     const { clock, logger, signal } = this.#options;
     while (!signal.aborted) {
       try {
-        replace(await this.load());
+        await this.load();
+        replace(this.tls);
         logger.info({}, 'the server shows the new certificate');
         return;
       } catch (error) {

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { iam } from '../../api/contracts.ts';
-import { ApiServer, Channel } from '../../api/index.ts';
+import { ApiServer, Channel, type ServerOptions, type ServerTls } from '../../api/index.ts';
 import { AosError, type Clock, Mailbox, silentLogger, systemClock, throwIfCanceled } from '../../core/index.ts';
 import { makeCertificate } from '../../storage/certificates-for-tests.ts';
 import { IamClient } from './iam-client.ts';
@@ -28,12 +28,13 @@ class ScriptedIam {
 
   nodeInfo = (nodeId: string) => ({ nodeId, nodeType: 'main', totalRam: 5n, ...this.nodes[nodeId] });
 
-  open(tls?: Parameters<typeof ApiServer.open>[0]['tls']): Promise<ApiServer> {
+  open(tls?: ServerTls, authorize?: ServerOptions['authorize']): Promise<ApiServer> {
     const that = this;
     return ApiServer.open({
       listen: '127.0.0.1:0',
       logger: silentLogger,
       ...(tls && { tls }),
+      ...(authorize && { authorize }),
       routes: (router) => {
         router.service(iam.IAMPublicIdentityService, {
           getSystemInfo: () => ({ systemId: 'unit-1', unitModel: 'model', version: '2' }),
@@ -143,37 +144,25 @@ test('an IAM that comes late is waited for, and the first failure is told', asyn
 
 test('[CM-26] [CM-127] orders go out with the own certificate, and what IAM refuses comes back in its words', async () => {
   const root = await makeCertificate('root', { ca: true });
-  const [ours, theirs] = [
-    await makeCertificate('cm', { issuer: root }),
-    await makeCertificate('iam', { issuer: root, dnsName: 'localhost' }),
-  ];
-  const identity = (own: typeof ours) => ({
+  const identity = (own: Awaited<ReturnType<typeof makeCertificate>>) => ({
     certificateChain: own.pem,
     key: { kind: 'pem' as const, pem: own.privateKey.export({ format: 'pem', type: 'pkcs8' }).toString() },
   });
-  const secure = await scripted.open({ identity: identity(theirs), ca: root.pem, clientCertificate: 'required' });
-  let watches = 0;
+  const theirs = identity(await makeCertificate('iam', { issuer: root, dnsName: 'localhost' }));
+  let ours = identity(await makeCertificate('cm', { issuer: root }));
+  const users: string[] = [];
+  const secure = await scripted.open({ identity: theirs, ca: root.pem, clientCertificate: 'required' }, (_, [name]) => {
+    users.push(name!);
+    return undefined;
+  });
   const orders = new ProtectedIam({
     address: `localhost:${secure.address.port}`,
     serverTls: { ca: root.pem },
-    credentials: {
-      urls: async (type) => ({ type, certUrl: '', keyUrl: '' }),
-      identity: async () => identity(ours),
-      onChange: () => {
-        watches += 1;
-        return () => undefined;
-      },
-    },
-    certType: 'cm',
-    logger: silentLogger,
+    identity: () => ours,
     clock: hurried,
   });
   const { signal } = new AbortController();
   try {
-    await expect(orders.pauseNode('main', signal)).rejects.toMatchObject({ code: 'wrongState' });
-    await orders.start();
-    await orders.start();
-    expect(watches).toBe(1);
     await orders.pauseNode('main', signal);
     expect(scripted.calls).toEqual(['pause main']);
     scripted.refusal = { aosCode: 9, exitCode: 1, message: 'wrong state' };
@@ -184,6 +173,14 @@ test('[CM-26] [CM-127] orders go out with the own certificate, and what IAM refu
     expect(await orders.createKey('main', 'online', 'pw', signal)).toBe('REQUEST');
     await expect(orders.createKey('main', 'broken', 'pw', signal)).rejects.toThrow(/no certificate request/);
     expect(await orders.applyCert('main', 'online', 'PEM', signal)).toBe('0aff');
+    expect(new Set(users)).toEqual(new Set(['cm']));
+
+    ours = identity(await makeCertificate('cm of tomorrow', { issuer: root }));
+    orders.renew();
+    await vi.waitFor(async () => {
+      await orders.createKey('main', 'online', 'pw', signal);
+      expect(users.at(-1)).toBe('cm of tomorrow');
+    });
   } finally {
     orders.stop();
     await secure.close();

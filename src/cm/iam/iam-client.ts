@@ -20,6 +20,22 @@ export interface SystemInfo {
   readonly version: string;
 }
 
+/** Something that IAM tells changes of. */
+interface Topic<T> {
+  readonly what: string;
+  readonly open: (signal: AbortSignal) => AsyncIterable<T>;
+  readonly take: (message: T) => void;
+  /** Asks for all of it. */
+  readonly load: () => Promise<void>;
+}
+
+interface Subscription<T> {
+  readonly messages: AsyncIterator<T>;
+  readonly first: Promise<IteratorResult<T>>;
+  /** Breaks it off. */
+  readonly end: () => void;
+}
+
 export class IamClient {
   readonly #options: IamClientOptions;
   readonly #abort = new AbortController();
@@ -37,30 +53,37 @@ export class IamClient {
 
   /** Reads everything once; throws when IAM does not answer. Changes are followed from then on. */
   async start(): Promise<void> {
-    const identity = this.#options.channel.client(iam.IAMPublicIdentityService);
-    const { systemId, unitModel, version } = await this.#call('the system', () =>
-      identity.getSystemInfo({}, this.#deadline()),
-    );
-    this.#system = { systemId, unitModel, version };
-    const current = this.#options.channel.client(iam.IAMPublicCurrentNodeService);
-    this.#mainNodeId = (await this.#call('this node', () => current.getCurrentNodeInfo({}, this.#deadline()))).nodeId;
-    await this.#loadNodes();
-    await this.#loadSubjects();
-    const nodes = this.#options.channel.client(iam.IAMPublicNodesService);
-    this.#following.push(
-      this.#follow(
-        'nodes',
-        (signal) => nodes.subscribeNodeChanged({}, { signal }),
-        (message) => this.#takeNode(readNodeInfo(message)),
-        () => this.#loadNodes(),
-      ),
-      this.#follow(
-        'subjects',
-        (signal) => identity.subscribeSubjectsChanged({}, { signal }),
-        ({ subjects }) => this.#takeSubjects(subjects),
-        () => this.#loadSubjects(),
-      ),
-    );
+    const { channel } = this.#options;
+    const identity = channel.client(iam.IAMPublicIdentityService);
+    const current = channel.client(iam.IAMPublicCurrentNodeService);
+    const publicNodes = channel.client(iam.IAMPublicNodesService);
+    const nodes: Topic<iam.NodeInfo> = {
+      what: 'nodes',
+      open: (signal) => publicNodes.subscribeNodeChanged({}, { signal }),
+      take: (message) => this.#takeNode(readNodeInfo(message)),
+      load: () => this.#loadNodes(),
+    };
+    const subjects: Topic<iam.Subjects> = {
+      what: 'subjects',
+      open: (signal) => identity.subscribeSubjectsChanged({}, { signal }),
+      take: (message) => this.#takeSubjects(message.subjects),
+      load: () => this.#loadSubjects(),
+    };
+    const subscriptions = [this.#subscribe(nodes), this.#subscribe(subjects)] as const;
+    try {
+      const [{ systemId, unitModel, version }, { nodeId }] = await Promise.all([
+        this.#call('the system', () => identity.getSystemInfo({}, this.#deadline())),
+        this.#call('this node', () => current.getCurrentNodeInfo({}, this.#deadline())),
+        nodes.load(),
+        subjects.load(),
+      ]);
+      this.#system = { systemId, unitModel, version };
+      this.#mainNodeId = nodeId;
+    } catch (error) {
+      for (const { end } of subscriptions) end();
+      throw error;
+    }
+    this.#following.push(this.#follow(nodes, subscriptions[0]), this.#follow(subjects, subscriptions[1]));
   }
 
   async stop(): Promise<void> {
@@ -122,32 +145,38 @@ export class IamClient {
     for (const listener of this.#subjectListeners) listener(sorted);
   }
 
-  /** Subscribes first and asks then, so that no change falls between; begins again whenever the stream ends. */
-  async #follow<T>(
-    what: string,
-    open: (signal: AbortSignal) => AsyncIterable<T>,
-    take: (message: T) => void,
-    load: () => Promise<void>,
-  ): Promise<void> {
+  #subscribe<T>({ open }: Topic<T>): Subscription<T> {
+    const over = new AbortController();
+    const messages = open(AbortSignal.any([this.#abort.signal, over.signal]))[Symbol.asyncIterator]();
+    const first = messages.next();
+    // A stream that breaks while we ask is seen when it is followed.
+    first.catch(() => undefined);
+    return { messages, first, end: () => over.abort() };
+  }
+
+  /**
+   * Begins with a subscription after which everything was asked for, and again whenever it ends: subscribes first and asks
+   * then, so that no change falls between.
+   */
+  async #follow<T>(topic: Topic<T>, begun: Subscription<T>): Promise<void> {
     const { signal } = this.#abort;
+    let subscription: Subscription<T> | undefined = begun;
     while (!signal.aborted) {
-      const over = new AbortController();
       try {
-        const messages = open(AbortSignal.any([signal, over.signal]))[Symbol.asyncIterator]();
-        let next = messages.next();
-        // A stream that breaks while we ask is seen below.
-        next.catch(() => undefined);
-        await load();
-        for (let message = await next; !message.done; message = await next) {
-          take(message.value);
-          next = messages.next();
+        if (!subscription) {
+          subscription = this.#subscribe(topic);
+          await topic.load();
         }
+        const { messages, first } = subscription;
+        for (let message = await first; !message.done; message = await messages.next()) topic.take(message.value);
       } catch (error) {
         if (signal.aborted) return;
-        this.#options.logger.info({ error: asAosError(error).message }, `${what} of IAM are subscribed again`);
+        const { message } = asAosError(error);
+        this.#options.logger.info({ error: message }, `${topic.what} of IAM are subscribed again`);
       } finally {
         // A stream that works while IAM cannot be asked would stay beside the next one.
-        over.abort();
+        subscription?.end();
+        subscription = undefined;
       }
       // Ends early only because the CM stops, which the loop sees.
       await this.#options.clock.sleep(RESUBSCRIBE_MS, signal).catch(() => undefined);

@@ -1,25 +1,28 @@
 /** What the CM orders of IAM, with its own certificate shown (spec/cm.md 1.6, spec/decisions.md 7.3, 8.2). */
 import { iam } from '../../api/contracts.ts';
-import { asCallError, Channel, type ClientTls, readErrorMessage, UNARY_DEADLINE_MS } from '../../api/index.ts';
-import { AosError, asAosError, type Clock, type Logger } from '../../core/index.ts';
-import type { CredentialSource } from '../../daemon/index.ts';
+import {
+  asCallError,
+  Channel,
+  type ClientTls,
+  readErrorMessage,
+  type TlsIdentity,
+  UNARY_DEADLINE_MS,
+} from '../../api/index.ts';
+import { AosError, type Clock } from '../../core/index.ts';
 
 const PROVISIONING_DEADLINE_MS = 600_000;
 /** Keys and certificates of another node may take minutes. */
 const REMOTE_KEY_DEADLINE_MS = 240_000;
 /** After the notice of a new certificate (spec/decisions.md C-63). */
 const REDIAL_AFTER_MS = 1_000;
-const REDIAL_RETRY_MS = 10_000;
 
 export interface ProtectedIamOptions {
   /** `host:port` of IAM's protected server. */
   readonly address: string;
   /** The roots, and whether host names are checked. */
   readonly serverTls: ClientTls;
-  readonly credentials: CredentialSource;
-  /** Type of the certificate that the CM shows (`certStorage`). */
-  readonly certType: string;
-  readonly logger: Logger;
+  /** What the CM shows now. */
+  readonly identity: () => TlsIdentity;
   readonly clock: Clock;
 }
 
@@ -28,26 +31,27 @@ interface Answer {
   readonly error?: Parameters<typeof readErrorMessage>[0];
 }
 
+/** Connects when the first order goes out: most starts of a CM order nothing. */
 export class ProtectedIam {
   readonly #options: ProtectedIamOptions;
   readonly #abort = new AbortController();
   #channel: Channel | undefined;
-  #stopWatching: (() => void) | undefined;
 
   constructor(options: ProtectedIamOptions) {
     this.#options = options;
   }
 
-  /** Throws when the own certificate is not there; can be repeated. */
-  async start(): Promise<void> {
-    await this.#dial();
-    this.#stopWatching ??= this.#options.credentials.onChange(this.#options.certType, () => void this.#redial());
+  /** The certificate is another one: it is shown soon, and calls on the old connection end then. */
+  renew(): void {
+    this.#options.clock.sleep(REDIAL_AFTER_MS, this.#abort.signal).then(
+      () => this.#close(),
+      () => undefined,
+    );
   }
 
   stop(): void {
     this.#abort.abort();
-    this.#stopWatching?.();
-    this.#channel?.close();
+    this.#close();
   }
 
   async pauseNode(nodeId: string, signal: AbortSignal): Promise<void> {
@@ -109,35 +113,14 @@ export class ProtectedIam {
   }
 
   #open(): Channel {
-    if (!this.#channel) throw new AosError('wrongState', 'the protected server of IAM is not connected yet');
+    const { address, serverTls, identity } = this.#options;
+    this.#channel ??= new Channel({ address, tls: { ...serverTls, identity: identity() } });
     return this.#channel;
   }
 
-  async #dial(): Promise<void> {
-    const { address, serverTls, credentials, certType } = this.#options;
-    const identity = await credentials.identity(certType);
-    const before = this.#channel;
-    this.#channel = new Channel({ address, tls: { ...serverTls, identity } });
-    before?.close();
-  }
-
-  /** Shows a new certificate from now on; calls on the old connection end. */
-  async #redial(): Promise<void> {
-    const { clock, logger } = this.#options;
-    try {
-      for (let pauseMs = REDIAL_AFTER_MS; ; pauseMs = REDIAL_RETRY_MS) {
-        await clock.sleep(pauseMs, this.#abort.signal);
-        try {
-          await this.#dial();
-          logger.info({}, 'the connection to IAM shows the new certificate');
-          return;
-        } catch (error) {
-          logger.warn({ error: asAosError(error).message }, 'the new certificate cannot be used yet');
-        }
-      }
-    } catch (error) {
-      logger.trace({ error: asAosError(error).message }, 'no new connection to IAM: the CM stops');
-    }
+  #close(): void {
+    this.#channel?.close();
+    this.#channel = undefined;
   }
 }
 
