@@ -63,7 +63,8 @@ async function run(life: Life, options: DaemonOptions): Promise<void> {
   });
   const iam = { address: config.iamProtectedServerUrl, ca, checkHostName };
   const permissions = life.use('permissions', new IamPermissions({ ...iam, credentials, certStorage }));
-  const node = await waitForNodeInfo({ ...iam, address: config.iamPublicServerUrl }, { clock, logger, signal });
+  const publicIam = { channel: credentials.channel, address: config.iamPublicServerUrl };
+  const node = await waitForNodeInfo(publicIam, { clock, logger, signal });
 
   const resources = await loadNodeResources(config.resourcesConfigFile, logger);
   const nodeConfig = await NodeConfigKeeper.open(config.nodeConfigFile, logger);
@@ -202,17 +203,6 @@ async function run(life: Life, options: DaemonOptions): Promise<void> {
   launcher.start();
   life.use('presence of the cloud', cloud);
   cloud.start();
-  images.startCleanUp();
-  for (const [name, part] of Object.entries({
-    monitoring,
-    logs,
-    link,
-    networks: nodeNetworks,
-    ...(hasJournal() && { journalAlerts }),
-  })) {
-    life.use(name, part);
-    part.start();
-  }
   life.use(
     'control socket',
     await ControlServer.open(config.controlSocket, {
@@ -246,6 +236,18 @@ async function run(life: Life, options: DaemonOptions): Promise<void> {
       }),
   });
   if (metrics) life.use('metrics', metrics);
+  // What no instance waits for comes when the node can be asked.
+  images.startCleanUp();
+  for (const [name, part] of Object.entries({
+    monitoring,
+    logs,
+    link,
+    networks: nodeNetworks,
+    ...(hasJournal() && { journalAlerts }),
+  })) {
+    life.use(name, part);
+    part.start();
+  }
 }
 
 void runDaemon({

@@ -15,34 +15,27 @@ export interface IamAddress {
   readonly checkHostName: boolean;
 }
 
-/** Asks the public server once. Throws `failed` when IAM is not there, `notFound` when it knows no node ID. */
-export async function currentNodeInfo(server: IamAddress, signal: AbortSignal): Promise<NodeInfo> {
-  const { address, ca, checkHostName } = server;
-  const channel = new Channel({ address, tls: { ca, checkHostName } });
-  try {
-    const client = channel.client(iam.IAMPublicCurrentNodeService);
-    return readNodeInfo(await client.getCurrentNodeInfo({}, { signal, timeoutMs: UNARY_DEADLINE_MS }));
-  } catch (error) {
-    throw asCallError(error, `cannot ask the IAM at ${address} for this node`);
-  } finally {
-    channel.close();
-  }
+interface NodeInfoContext {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
 }
 
-/** As `currentNodeInfo`, until IAM answers (spec/decisions.md CM-05 for the SM). */
+/** Asks IAM's public server, over the channel to it, until it answers (spec/decisions.md CM-05 for the SM). */
 export async function waitForNodeInfo(
-  server: IamAddress,
-  context: { readonly clock: Clock; readonly logger: Logger; readonly signal: AbortSignal },
+  { channel, address }: { readonly channel: Channel; readonly address: string },
+  { clock, logger, signal }: NodeInfoContext,
 ): Promise<NodeInfo> {
+  const client = channel.client(iam.IAMPublicCurrentNodeService);
   for (let said = ''; ; ) {
     try {
-      return await currentNodeInfo(server, context.signal);
+      return readNodeInfo(await client.getCurrentNodeInfo({}, { signal, timeoutMs: UNARY_DEADLINE_MS }));
     } catch (error) {
-      if (context.signal.aborted) throw error;
-      const { message } = asCallError(error, 'waiting for IAM');
-      if (message !== said) context.logger.warn({ retryMs: RETRY_MS }, `${message}; trying again`);
+      if (signal.aborted) throw error;
+      const { message } = asCallError(error, `cannot ask the IAM at ${address} for this node`);
+      if (message !== said) logger.warn({ retryMs: RETRY_MS }, `${message}; trying again`);
       said = message;
-      await context.clock.sleep(RETRY_MS, context.signal);
+      await clock.sleep(RETRY_MS, signal);
     }
   }
 }
