@@ -14,6 +14,8 @@ export interface ReadOptions {
   readonly what: string;
   /** Takes `"10"` for 10, `10` for `"10"` and `"true"` for true. */
   readonly lenientScalars?: boolean;
+  /** Documents of this kind are read once: the schema is not compiled for more of them, which takes longer than reading one. */
+  readonly once?: boolean;
 }
 
 export interface ReadResult<T> {
@@ -35,7 +37,7 @@ export function readDocument<S extends z.ZodType>(
 ): ReadResult<z.output<S>> {
   const walk: Walk = { lenientScalars: options.lenientScalars ?? false, warnings: [] };
   const spelled = spell(schema, input, [], walk);
-  const result = schema.safeParse(spelled);
+  const result = schema.safeParse(spelled, { jitless: options.once ?? false });
   if (!result.success) throw refusal(result.error, spelled, options.what);
   return { value: result.data, warnings: walk.warnings };
 }

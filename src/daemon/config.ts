@@ -36,7 +36,7 @@ export function readText<S extends z.ZodType>(
 ): ReadResult<z.output<S>> {
   const value = parseJson(text, path);
   try {
-    return readDocument(schema, value, { ...options, what: path });
+    return readDocument(schema, value, { ...options, what: path, once: true });
   } catch (error) {
     throw withLine(error, text, path);
   }

@@ -4,6 +4,7 @@
  */
 
 import { once } from 'node:events';
+import { existsSync } from 'node:fs';
 import { chmod, mkdir, rm } from 'node:fs/promises';
 import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http';
 import { connect } from 'node:net';
@@ -69,13 +70,15 @@ export class ControlServer {
   /** Handlers by path, for example `/status`. A stale socket of a dead process is replaced. Throws `wrongState` for a live one. */
   static async open(path: string, handlers: ControlHandlers): Promise<ControlServer> {
     await mkdir(dirname(path), { recursive: true, mode: 0o755 });
-    if (await isAnswered(path)) {
-      throw new AosError(
-        'wrongState',
-        `${path} is taken: another process answers there; is this daemon running already?`,
-      );
+    if (existsSync(path)) {
+      if (await isAnswered(path)) {
+        throw new AosError(
+          'wrongState',
+          `${path} is taken: another process answers there; is this daemon running already?`,
+        );
+      }
+      await rm(path, { force: true });
     }
-    await rm(path, { force: true });
     const server = createServer((incoming, response) => {
       const gone = new AbortController();
       response.once('close', () => gone.abort(new AosError('canceled', 'nobody listens any more')));

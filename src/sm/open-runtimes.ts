@@ -158,7 +158,10 @@ async function openContainerRuntime(
   settings: Record<string, unknown>,
   { config, node, resources, programs, cgroups, store, logger }: RuntimeParts & HostParts,
 ): Promise<ContainerRuntime> {
-  const { value, warnings } = readDocument(ContainerConfig, settings, { what: `runtimes: config of ${type}` });
+  const { value, warnings } = readDocument(ContainerConfig, settings, {
+    what: `runtimes: config of ${type}`,
+    once: true,
+  });
   for (const warning of warnings) logger.warn({ runtime: type }, warning);
   const { workingDir } = config;
   const { crunExecutable, hostBinds, allowUnsafeHostBinds } = value;

@@ -89,7 +89,7 @@ export async function loadNodeResources(path: string, logger: Logger): Promise<N
     logger.warn({ path }, 'there is no resources file: instances that ask for a resource cannot run on this node');
     return new NodeResources([]);
   }
-  const { value, warnings } = readDocument(ResourcesFile, parseJson(text, path), { what: path });
+  const { value, warnings } = readDocument(ResourcesFile, parseJson(text, path), { what: path, once: true });
   for (const warning of warnings) logger.warn({ path }, warning);
   return new NodeResources(value);
 }
