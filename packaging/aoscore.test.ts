@@ -42,7 +42,7 @@ test('a daemon is started under its own name, with the options of Node.js and th
   );
   expect(script).toBe(join(directory, 'lib', 'aos-cm.mjs'));
   expect(args).toEqual(['-c', '/etc/aos/cm.cfg', '-v', 'debug']);
-  expect(node).toContain('--max-semi-space-size=1');
+  expect(node).toContain('--max-semi-space-size=2');
   expect(engines).toMatch(/\/engines-3$/);
   expect(library).toBe('/usr/lib/token.so');
   expect(arenas).toBe('1');
