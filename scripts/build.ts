@@ -13,6 +13,13 @@ import { chosenPrograms, PROGRAMS, type Program, type ProgramName } from './prog
 /** Native code: loaded from `node_modules`. Of `pg` nobody asks for it. */
 const EXTERNAL = ['pkcs11js', 'koffi', 'pg-native'];
 
+/**
+ * So that the same sources make the same code: without chance in hashes and in what runs beside what; and with room for
+ * everything, since V8 writes unused bytes of its objects, too, which are zero until memory is used a second time.
+ */
+const REPRODUCIBLE = ['--predictable', '--min-semi-space-size=128', '--max-semi-space-size=128'];
+const WARM_UP_TIMEOUT_MS = 60_000;
+
 /** Short enough that a stack trace names a place. */
 const LINE_LENGTH = 160;
 
@@ -91,8 +98,8 @@ async function bundle(root: string, { name, room, warmUp }: Program, directory: 
   await copyFile(join(import.meta.dirname, 'start-program.mjs'), entry);
   await chmod(entry, 0o755);
   const maker = join(import.meta.dirname, 'make-code-cache.ts');
-  // Without chance in hashes and in what runs beside what, so that the same sources make the same bytes.
-  await promisify(execFile)(process.execPath, ['--predictable', maker, outfile, ...warmUp], { cwd: root });
+  const words = [...REPRODUCIBLE, maker, outfile, ...warmUp];
+  await promisify(execFile)(process.execPath, words, { cwd: root, timeout: WARM_UP_TIMEOUT_MS });
 }
 
 /** Builds programs into `dist`, every one unless some are named; answers their names. */

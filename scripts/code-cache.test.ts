@@ -65,6 +65,21 @@ describe('[B-02] the code of a program', () => {
     BUILD_MS,
   );
 
+  test.each(['aos-iam', 'aos-cm', 'aos-sm'] as const)(
+    '[P-16] of %s, which the build starts as a device would, has the same bytes each time',
+    async (name) => {
+      const codes: Buffer[] = [];
+      for (const time of ['first', 'second']) {
+        const place = join(directory, `${name}-${time}`);
+        mkdirSync(place);
+        await buildProgram(ROOT, name, place);
+        codes.push(readFileSync(join(place, `${name}.js.cache`)));
+      }
+      expect(codes[0]!.equals(codes[1]!)).toBe(true);
+    },
+    BUILD_MS,
+  );
+
   describe('is left aside, and the program starts all the same,', () => {
     const middle = () => Math.floor(made.length / 2);
     const flipped = () => {

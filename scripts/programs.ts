@@ -3,14 +3,14 @@ export interface Program {
   readonly name: string;
   /** The room that it lives in. */
   readonly room: string;
-  /** Words with which the build runs it once, so that V8 keeps the functions of each start; relative to the project. */
+  /** Words with which the build runs it once, so that V8 keeps the functions of each start; `make-code-cache.ts` knows them. */
   readonly warmUp: readonly string[];
 }
 
 export const PROGRAMS = [
-  { name: 'aos-iam', room: 'iam', warmUp: ['--check', 'config', '-c', 'packaging/etc/aos/iam.cfg'] },
-  { name: 'aos-cm', room: 'cm', warmUp: ['--check', 'config', '-c', 'packaging/etc/aos/cm.cfg'] },
-  { name: 'aos-sm', room: 'sm', warmUp: ['--check', 'config', '-c', 'packaging/etc/aos/sm.cfg'] },
+  { name: 'aos-iam', room: 'iam', warmUp: ['start', 'iam'] },
+  { name: 'aos-cm', room: 'cm', warmUp: ['start', 'cm'] },
+  { name: 'aos-sm', room: 'sm', warmUp: ['start', 'sm'] },
   { name: 'aos-mp', room: 'mp', warmUp: ['--check', 'config', '-c', 'packaging/examples/mp.cfg'] },
   { name: 'aos-cloud', room: 'cloud', warmUp: ['--help'] },
   { name: 'aosctl', room: 'cli', warmUp: ['--help'] },
