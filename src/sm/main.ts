@@ -69,6 +69,8 @@ async function run(life: Life, options: DaemonOptions): Promise<void> {
   const resources = await loadNodeResources(config.resourcesConfigFile, logger);
   const nodeConfig = await NodeConfigKeeper.open(config.nodeConfigFile, logger);
   const services = new CmServices({ nodeId: node.nodeId, channel: (boundMs, own) => link.channel(boundMs, own) });
+  const programs = new HelperShell({ shell: '/bin/sh', name: 'host' });
+  life.use('programs', { stop: () => programs.close() });
   const images = life.use(
     'images',
     await ImageStore.open({
@@ -81,11 +83,10 @@ async function run(life: Life, options: DaemonOptions): Promise<void> {
       cleanUpPeriodMs: config.imageManager.removeOutdatedPeriod,
       partLimitPercent: config.imageManager.imagesPartLimit,
       onDamage: (damaged, because) => gate.send(damageAlert(damaged, because, clock.now())),
+      programs,
       logger,
     }),
   );
-  const programs = new HelperShell({ shell: '/bin/sh', name: 'host' });
-  life.use('programs', { stop: () => programs.close() });
   const host = { config, database, resources, programs, logger };
   const runtimes = life.use('runtimes', await openRuntimes({ ...host, node }));
   const nodeNetworks = await openNetworks({ ...host, cm: services, clock });

@@ -60,9 +60,10 @@ describe('instances', () => {
       const service = node.service('a', digest, { env: { COLOR: 'green' } });
       await node.update(stream, [service]);
       const { a } = await node.pids();
-      const environment = (await readFile(`/proc/${a}/environ`, 'utf8')).split('\0');
-      expect(environment).toContain('AOS_SECRET=secret of a');
-      expect(environment).toContain('COLOR=green');
+      const environment = async () => (await readFile(`/proc/${a}/environ`, 'utf8')).split('\0');
+      // A container that has begun is its program a moment later.
+      await expect.poll(environment, { timeout: STORY_MS }).toContain('AOS_SECRET=secret of a');
+      expect(await environment()).toContain('COLOR=green');
       expect([...node.registered.keys()]).toEqual(['a']);
       await node.update(stream, [], [service]);
       expect([...node.registered.keys()]).toEqual([]);

@@ -5,7 +5,7 @@
 import { mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { asAosError, faultPoint } from '../../core/index.ts';
-import { mustExec } from '../program/index.ts';
+import { mustExec, type Programs } from '../program/index.ts';
 
 const HELPER_TIMEOUT_MS = 10_000;
 /** Far below what a command line holds. */
@@ -74,7 +74,7 @@ export async function makeOpaqueDirectories(parent: string, count: number, signa
 }
 
 /** Makes everything on the file system of `path` durable: cheaper than one call for each of thousands of files. */
-export async function syncFileSystem(path: string, signal: AbortSignal): Promise<void> {
+export async function syncFileSystem(path: string, signal: AbortSignal, programs?: Programs): Promise<void> {
   faultPoint('platform.mount.sync');
-  await mustExec('sync', ['--file-system', '--', path], { signal, timeoutMs: SYNC_TIMEOUT_MS });
+  await mustExec('sync', ['--file-system', '--', path], { signal, timeoutMs: SYNC_TIMEOUT_MS }, programs);
 }

@@ -92,8 +92,13 @@ export const OWN_CHILDREN: Programs = {
 };
 
 /** As `execProgram`; any exit code but 0 is a `runtime` error that quotes the program. */
-export async function mustExec(file: string, args: readonly string[], options: ExecOptions): Promise<string> {
-  const { exitCode, output } = await execProgram(file, args, options);
+export async function mustExec(
+  file: string,
+  args: readonly string[],
+  options: ExecOptions,
+  programs = OWN_CHILDREN,
+): Promise<string> {
+  const { exitCode, output } = await programs.run([file, ...args], options);
   if (exitCode === 0) return output;
   // `ip link` says more than `ip`, an option less.
   const what = args[0] === undefined || args[0].startsWith('-') ? file : `${file} ${args[0]}`;

@@ -15,6 +15,7 @@ import {
   systemClock,
 } from '../../core/index.ts';
 import { type Descriptor, MAX_DOCUMENT_BYTES } from '../../oci/index.ts';
+import type { Programs } from '../../platform/program/index.ts';
 import { BlobStore, Downloader, ensureDirectory } from '../../storage/index.ts';
 import type { InstalledItem } from '../model.ts';
 import { Slots } from '../slots.ts';
@@ -53,6 +54,8 @@ export interface ImageStoreOptions {
   readonly logger: Logger;
   readonly clock?: Clock;
   readonly downloader?: Downloader;
+  /** Runs programs of the host; by default as children of our own. */
+  readonly programs?: Programs;
   /** Items of instances that run: nothing of them is ever removed (spec/sm.md T-76). */
   readonly inUse?: () => readonly ItemIdent[];
   /** Hears of damage that was found, once for each item. */
@@ -132,7 +135,7 @@ export class ImageStore {
     const downloadDir = join(imagePath, 'downloads');
     await ensureDirectory(downloadDir);
     const blobs = await BlobStore.open(join(imagePath, 'blobs'));
-    return new ImageStore(options, blobs, await LayerStore.open(imagePath), downloadDir);
+    return new ImageStore(options, blobs, await LayerStore.open(imagePath, options.programs), downloadDir);
   }
 
   /**

@@ -34,6 +34,7 @@ import {
   makeWhiteOut,
   syncFileSystem,
 } from '../../platform/mount/index.ts';
+import type { Programs } from '../../platform/program/index.ts';
 import { ensureDirectory, syncDirectory, writeFileAtomic } from '../../storage/index.ts';
 
 const ALGORITHM = 'sha256';
@@ -68,14 +69,17 @@ export interface UnpackOptions {
 export class LayerStore {
   readonly #directory: string;
   readonly #whiteOut: string;
+  readonly #programs: Programs | undefined;
 
-  private constructor(imagePath: string) {
+  private constructor(imagePath: string, programs: Programs | undefined) {
+    this.#programs = programs;
     this.#directory = join(imagePath, 'layers', ALGORITHM);
     this.#whiteOut = join(imagePath, WHITE_OUT);
   }
 
-  static async open(imagePath: string): Promise<LayerStore> {
-    const store = new LayerStore(imagePath);
+  /** By default it runs programs as children of its own. */
+  static async open(imagePath: string, programs?: Programs): Promise<LayerStore> {
+    const store = new LayerStore(imagePath, programs);
     await ensureDirectory(store.#directory);
     return store;
   }
@@ -110,7 +114,7 @@ export class LayerStore {
       faultPoint('sm.images.layer.unpacked');
       await writeLayerList(join(directory, LIST), tree);
       const hasFloor = await makeWhiteOutFloor(tree, join(directory, FLOOR));
-      await syncFileSystem(directory, options.signal);
+      await syncFileSystem(directory, options.signal, this.#programs);
       const entries = tree.nodes.size - 1;
       const info: LayerInfo = { digest, diffId, sizeBytes, entries, opaque: [...tree.opaque], hasFloor };
       await writeFileAtomic(join(directory, COMPLETE), JSON.stringify(info), {
