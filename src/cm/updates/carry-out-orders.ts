@@ -1,7 +1,7 @@
 /** What a desired status orders once: states of nodes and a unit configuration (spec/cm.md 2.4, spec/decisions.md CM-08). */
 import { asAosError, type ErrorInfo, type NodeState, throwIfCanceled, toErrorInfo } from '../../core/index.ts';
 import type { EventSink } from '../events/index.ts';
-import type { Desired } from './desired.ts';
+import type { Desired } from './desired-model.ts';
 
 export interface UpdateNodes {
   state(nodeId: string): NodeState | undefined;

@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest';
 import { withoutContradictions } from './contradictions.ts';
-import { mergeDesired, NOTHING_DESIRED } from './desired.ts';
+import { mergeDesired } from './desired.ts';
 import { desiredStatus } from './desired-for-tests.ts';
+import { NOTHING_DESIRED } from './desired-model.ts';
 import { reportedItems } from './refusals.ts';
 import { runRequests } from './run-requests.ts';
 

@@ -1,8 +1,7 @@
 /** Entries of a desired status that say different things of one thing: the first counts (spec/decisions.md C-17). Pure. */
 import { isDeepStrictEqual } from 'node:util';
 import { AosError, toErrorInfo } from '../../core/index.ts';
-import type { Desired } from './desired.ts';
-import type { RefusedInstance, RefusedItem } from './refusals.ts';
+import type { Desired, RefusedInstance, RefusedItem } from './desired-model.ts';
 
 /** The same again is no contradiction and goes without a word; another thing is refused under its name. */
 export function withoutContradictions(desired: Desired): Desired {

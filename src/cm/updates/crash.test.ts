@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { silentLogger } from '../../core/index.ts';
 import { openDatabase } from '../../storage/index.ts';
-import { NOTHING_DESIRED } from './desired.ts';
+import { NOTHING_DESIRED } from './desired-model.ts';
 import { GATE_TABLES } from './update-gate.ts';
 import { UPDATE_TABLES, UpdateStore } from './update-store.ts';
 

@@ -2,47 +2,13 @@
 
 import type { X509Certificate } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
-import type {
-  DesiredCertificate,
-  DesiredChain,
-  DesiredInstance,
-  DesiredItem,
-  DesiredNode,
-  DesiredStatus,
-  DesiredSubject,
-  RefusedEntry,
-  UnitConfig,
-} from '../../protocol/index.ts';
+import type { DesiredInstance, DesiredStatus, RefusedEntry } from '../../protocol/index.ts';
 import { claimedTimeBounds, type SignatureTrust } from '../../storage/index.ts';
 import type { WantedItem } from '../images/index.ts';
 import { withoutContradictions } from './contradictions.ts';
-import type { Origin } from './origin.ts';
-import { type Refusals, withRefusals } from './refusals.ts';
+import { type Desired, NOTHING_DESIRED } from './desired-model.ts';
+import { withRefusals } from './refusals.ts';
 import { isSameContent, type RejectedItem } from './roll-back.ts';
-
-/** Sections that describe a state are always there; those that order something once may be absent. */
-export interface Desired {
-  readonly nodes: readonly DesiredNode[];
-  readonly unitConfig?: UnitConfig | undefined;
-  readonly items: readonly DesiredItem[];
-  readonly instances: readonly DesiredInstance[];
-  readonly subjects: readonly DesiredSubject[];
-  readonly certificates: readonly DesiredCertificate[];
-  readonly certificateChains: readonly DesiredChain[];
-  /** What was left out of the message because it is bad; what was said of it before stays in force. */
-  readonly refusals?: Refusals | undefined;
-  /** Who said it, where that is known; no part of what is wanted. */
-  readonly origin?: Origin | undefined;
-}
-
-export const NOTHING_DESIRED: Desired = {
-  nodes: [],
-  items: [],
-  instances: [],
-  subjects: [],
-  certificates: [],
-  certificateChains: [],
-};
 
 /**
  * What a message means after what was said before: an absent section keeps its last value, and so does what an entry

@@ -1,5 +1,7 @@
 /** The desired state and the way to it. */
-export { type Desired, mergeDesired, NOTHING_DESIRED, trustOf, wantedItems } from './desired.ts';
+
+export { mergeDesired, trustOf, wantedItems } from './desired.ts';
+export { type Desired, NOTHING_DESIRED } from './desired-model.ts';
 export type { Origin } from './origin.ts';
 export { overrideStatusOf, overridesOf } from './overrides-of.ts';
 export type { UpdateDecision } from './plan-update.ts';

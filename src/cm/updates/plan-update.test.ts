@@ -1,8 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { DesiredStatus } from '../../protocol/index.ts';
-import { type Desired, differingSections, mergeDesired, NOTHING_DESIRED } from './desired.ts';
+import { differingSections, mergeDesired } from './desired.ts';
 import { desiredStatus, instanceStatus, itemStatus, settledFacts } from './desired-for-tests.ts';
+import { type Desired, NOTHING_DESIRED } from './desired-model.ts';
 import { planUpdate, type UpdateFacts, whyRequired } from './plan-update.ts';
 import { runRequests } from './run-requests.ts';
 

@@ -1,7 +1,8 @@
 /** What to do about a desired status (spec/cm.md 2.3, spec/decisions.md CM-07, CM-08). Pure. */
 import type { UpdateState } from '../../core/index.ts';
 import type { InstanceStatus, ItemStatus } from '../model.ts';
-import { type Desired, differingSections, numInstancesOf } from './desired.ts';
+import { differingSections, numInstancesOf } from './desired.ts';
+import type { Desired } from './desired-model.ts';
 import { isSameContent, type RejectedItem } from './roll-back.ts';
 
 export interface UpdateFacts {

@@ -2,29 +2,10 @@
  * Entries of a desired status that are bad: each is reported by its name, what was said of it before stays in force,
  * and the rest of the message counts (spec/decisions.md C-17). Pure.
  */
-import { type ErrorInfo, type ItemType, toErrorInfo } from '../../core/index.ts';
+import { toErrorInfo } from '../../core/index.ts';
 import { CloudIdentity, type RefusedEntry } from '../../protocol/index.ts';
 import type { InstanceStatus, ItemStatus } from '../model.ts';
-import type { Desired } from './desired.ts';
-
-export interface Refusals {
-  readonly items: readonly RefusedItem[];
-  readonly instances: readonly RefusedInstance[];
-}
-
-export interface RefusedItem {
-  readonly itemId: string;
-  readonly type: ItemType;
-  /** Empty when it cannot be told. */
-  readonly version: string;
-  readonly error: ErrorInfo;
-}
-
-export interface RefusedInstance {
-  readonly itemId: string;
-  readonly subjectId: string;
-  readonly error: ErrorInfo;
-}
+import type { Desired, Refusals, RefusedInstance, RefusedItem } from './desired-model.ts';
 
 /** What the message says together with what was said before of the things that its bad entries name. */
 export function withRefusals(said: Desired, before: Desired, refused: readonly RefusedEntry[]): Desired {

@@ -4,7 +4,7 @@
  */
 import * as z from 'zod';
 import { AosError, asAosError, parseDuration } from '../../core/index.ts';
-import type { Desired } from './desired.ts';
+import type { Desired } from './desired-model.ts';
 import type { UpdateFacts } from './plan-update.ts';
 
 /** `sota`: services and configuration; `fota`: components. */

@@ -5,7 +5,7 @@
 import * as z from 'zod';
 import { ERROR_CODES, type ErrorInfo, readDocument } from '../../core/index.ts';
 import type { InstanceStatus, ItemStatus } from '../model.ts';
-import type { Desired } from './desired.ts';
+import type { Desired } from './desired-model.ts';
 
 /** A version that was tried in vain. It is not tried again until the desired status names another one. */
 export interface RejectedItem {

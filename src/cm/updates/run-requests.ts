@@ -1,7 +1,8 @@
 /** From desired instances to what the launcher is asked to run (spec/cm.md 2.4 step 3, spec/decisions.md CM-10). Pure. */
 import type { WantedItem } from '../images/index.ts';
 import type { ItemStatus, RunRequest } from '../model.ts';
-import { type Desired, numInstancesOf } from './desired.ts';
+import { numInstancesOf } from './desired.ts';
+import type { Desired } from './desired-model.ts';
 
 export interface RunRequests {
   readonly requests: readonly RunRequest[];

@@ -8,7 +8,7 @@ import { scheduler } from '../../api/contracts.ts';
 import { asAosError, ERROR_CODES, type Logger, Mailbox, type UpdateState } from '../../core/index.ts';
 import type { ItemStatus } from '../model.ts';
 import { UPDATE } from '../numbers.ts';
-import type { Desired } from './desired.ts';
+import type { Desired } from './desired-model.ts';
 import type { UpdateKind } from './release-rules.ts';
 import type { UpdateProgress } from './update-manager.ts';
 

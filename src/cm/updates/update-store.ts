@@ -2,7 +2,7 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { type AosError, asAosError, type Logger, type UpdateState } from '../../core/index.ts';
 import { transaction } from '../../storage/index.ts';
-import type { Desired } from './desired.ts';
+import type { Desired } from './desired-model.ts';
 import type { RejectedItem } from './roll-back.ts';
 
 export const UPDATE_TABLES = `

@@ -8,40 +8,20 @@ import {
   instanceId,
   instanceKey,
   isAosError,
-  type Logger,
 } from '../../core/index.ts';
 import type { InstalledItem, InstanceInfo, InstanceNetwork } from '../model.ts';
 import { type Dependency, readDependencies } from './dependencies.ts';
-import type { InstanceRows } from './instance-rows.ts';
-import type { Images, Networks, Permissions, Runtime } from './parts.ts';
+import type { Runtime } from './parts.ts';
 import type { Step } from './plan-instances.ts';
+import type { InstanceRecords, RunnerParts } from './runner-parts.ts';
 import { hasPermissions, orThrow, type ReadyInstance, ServiceStarts } from './service-starts.ts';
-import type { StartGate } from './start-gate.ts';
 import type { StatusBoard } from './status-board.ts';
-
-export interface RunnerParts {
-  readonly rows: InstanceRows;
-  readonly runtimes: ReadonlyMap<string, Runtime>;
-  readonly images: Images;
-  readonly networks: Networks;
-  readonly permissions: Permissions;
-  readonly board: StatusBoard;
-  readonly gate: StartGate;
-  readonly logger: Logger;
-  /** Whether it must not run now, with the reason; asked when its item is known. */
-  readonly mayNotRun: (info: InstanceInfo, item: InstalledItem) => string | undefined;
-  /** Hears why an instance could not be started, each time. */
-  readonly onStartFailed?: ((ident: InstanceIdent, error: AosError) => void) | undefined;
-}
 
 export type ItemOutcome = InstalledItem | AosError;
 
-export class InstanceRunner {
-  /** Instances with a container, or with one that failed, as they were started; by key. */
+export class InstanceRunner implements InstanceRecords {
   readonly running = new Map<string, InstanceInfo>();
-  /** Items of instances that run or ran; by key of the instance. */
   readonly items = new Map<string, InstalledItem>();
-  /** What instances wait for that were not started because of it; by key. */
   readonly held = new Map<string, readonly Dependency[]>();
   readonly #options: RunnerParts;
   readonly #board: StatusBoard;

@@ -12,8 +12,8 @@ import type { InstalledItem, InstanceInfo, InstanceNetwork } from '../model.ts';
 import { DEPENDENCY_WAIT_MS } from '../numbers.ts';
 import { type Dependency, findCircles, waitsOf } from './dependencies.ts';
 import { growingParts } from './growing-parts.ts';
-import type { InstanceRunner, RunnerParts } from './instance-runner.ts';
 import type { Runtime } from './parts.ts';
+import type { InstanceRecords, RunnerParts } from './runner-parts.ts';
 
 /** Everything that a start needs but its network. */
 export interface ReadyInstance {
@@ -23,13 +23,11 @@ export interface ReadyInstance {
   readonly dependencies: readonly Dependency[];
 }
 
-type Records = Pick<InstanceRunner, 'running' | 'items' | 'held' | 'takeDownFailed' | 'attempt'>;
-
 export class ServiceStarts {
   readonly #parts: RunnerParts;
-  readonly #records: Records;
+  readonly #records: InstanceRecords;
 
-  constructor(parts: RunnerParts, records: Records) {
+  constructor(parts: RunnerParts, records: InstanceRecords) {
     this.#parts = parts;
     this.#records = records;
   }

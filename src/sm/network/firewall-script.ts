@@ -1,7 +1,7 @@
 /** Firewall of instances as nftables transactions (spec/sm.md 7.7, spec/decisions.md T-49, T-52, C-47). Pure. */
 import { AosError } from '../../core/index.ts';
 import { formatPorts, parseExposedPort } from '../../oci/index.ts';
-import type { FirewallState } from './firewall-state.ts';
+import { type FirewallState, LEAVING_MAP, REACHING_MAP } from './firewall-state.ts';
 import { instanceChain } from './names.ts';
 
 export interface FirewallRule {
@@ -34,9 +34,6 @@ export interface Masquerade {
 
 /** Subnets of all instance networks of this node: between two of them only rules of the CM lead. */
 export const NETWORKS_SET = 'node_networks';
-/** Address to chain: which instance a packet leaves, or reaches. */
-export const LEAVING_MAP = 'leaving';
-export const REACHING_MAP = 'reaching';
 /** There when the table was made by us, and not by the base firewall of the node, which is to outlive us. */
 const MADE_BY_US = 'made_by_the_service_manager';
 /** Also what only crosses a bridge is asked for here, on hosts that say so (`bridge-nf-call-ip6tables`). */

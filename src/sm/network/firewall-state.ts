@@ -1,5 +1,8 @@
 /** What the firewall of instances holds now, read from `nft -j list table inet aos`. Pure. */
-import { LEAVING_MAP, REACHING_MAP } from './firewall-script.ts';
+
+/** Address to chain: which instance a packet leaves, or reaches. */
+export const LEAVING_MAP = 'leaving';
+export const REACHING_MAP = 'reaching';
 
 export interface FirewallState {
   readonly chains: ReadonlySet<string>;
