@@ -1,6 +1,6 @@
 /**
  * The rules of the house about imports: rooms form levels, imports go down, and into another room only through its
- * door; folders of a program import each other in no circle. Pure; `check-layers.ts` reads the files.
+ * door; neither folders of a program nor files import each other in a circle. Pure; `check-layers.ts` reads the files.
  */
 import { posix } from 'node:path';
 
@@ -92,7 +92,11 @@ export function checkLayers(files: readonly SourceFile[]): Violation[] {
     const because = refuse(found.file, found.to);
     return because === undefined ? [] : [{ file: found.file, import: found.import, because }];
   });
-  return [...refused, ...circles(imports)];
+  return [
+    ...refused,
+    ...circles(imports, folderOf, 'folders know each other one way'),
+    ...circles(imports, fileOf, 'files know each other one way'),
+  ];
 }
 
 interface Import {
@@ -107,11 +111,16 @@ function folderOf(path: string): string | undefined {
   return top === 'src' && LEVELS[0]!.includes(program ?? '') && rest.length > 0 ? `${program}/${folder}` : undefined;
 }
 
-/** The first import of each folder into another that leads back: folders of a program know each other one way. */
-function circles(imports: readonly Import[]): Violation[] {
+/** Of the house. What two files share is a matter of a third one. */
+function fileOf(path: string): string | undefined {
+  return path.startsWith('src/') ? path : undefined;
+}
+
+/** The first import of each place into another that leads back. */
+function circles(imports: readonly Import[], unitOf: (path: string) => string | undefined, rule: string): Violation[] {
   const arrows = new Map<string, Map<string, Import>>();
   for (const found of imports) {
-    const [from, to] = [folderOf(found.file), folderOf(found.to)];
+    const [from, to] = [unitOf(found.file), unitOf(found.to)];
     if (from === undefined || to === undefined || from === to || TEST_PART.test(found.file)) continue;
     const known = arrows.get(from) ?? new Map<string, Import>();
     arrows.set(from, known);
@@ -125,7 +134,7 @@ function circles(imports: readonly Import[]): Violation[] {
         {
           file,
           import: specifier,
-          because: `${[from, ...way].join(' → ')} is a circle; folders know each other one way`,
+          because: `${[from, ...way].join(' → ')} is a circle; ${rule}`,
         },
       ];
     }),
