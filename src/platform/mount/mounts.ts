@@ -1,8 +1,8 @@
 /** Mounting and unmounting on the host; one call of a helper for any number of mounts (spec/sm.md 5.4). */
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { closeSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { AosError, asAosError, type Clock, faultPoint, systemClock, throwIfCanceled } from '../../core/index.ts';
+import { Libc } from '../libc/index.ts';
 import { type ExecResult, OWN_CHILDREN, type Programs, quote } from '../program/index.ts';
 import { fstabLine, type HostMount, type MountedEntry, parseMountInfo } from './host-mount.ts';
 
@@ -31,6 +31,8 @@ export interface Mounts {
 export class HostMounts implements Mounts {
   readonly #clock: Clock;
   readonly #programs: Programs;
+  /** Loaded when it is first needed. */
+  #libc: Libc | undefined;
 
   constructor(clock: Clock = systemClock, programs: Programs = OWN_CHILDREN) {
     this.#clock = clock;
@@ -48,12 +50,12 @@ export class HostMounts implements Mounts {
       }
     });
     const table = lines.filter((line) => typeof line === 'string').join('\n');
-    // The helper does not read a table from a pipe.
-    const directory = await mkdtemp(join(tmpdir(), 'aos-mounts-'));
+    // The helper does not read a table from a pipe, and a file on a disk would stay when we are killed.
+    this.#libc ??= new Libc();
+    const file = this.#libc.sealedFile('aos-mounts', Buffer.from(`${table}\n`));
     try {
-      const path = join(directory, 'table');
-      await writeFile(path, `${table}\n`);
       faultPoint('platform.mount.mount');
+      const path = `/proc/${process.pid}/fd/${file}`;
       const { exitCode, output } = await this.#run(['mount', '--all', '--fstab', path], signal);
       faultPoint('platform.mount.mounted');
       const mounted = exitCode === 0 ? undefined : await this.#targets();
@@ -63,7 +65,7 @@ export class HostMounts implements Mounts {
         return !mounted || mounted.has(mount.target) ? undefined : mountError(mount, output);
       });
     } finally {
-      await rm(directory, { recursive: true, force: true });
+      closeSync(file);
     }
   }
 
