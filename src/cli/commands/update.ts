@@ -32,7 +32,8 @@ export function updateCommands(program: Command, run: Run): void {
         context.mustBeHere();
         const { output, askLocal } = context;
         await askLocal('/update/start', { ...(kind !== undefined && { kind }) });
-        output.note(`${kind ?? 'sota'} is released`);
+        const released = kind ?? 'sota';
+        printResult(output, { kind: released, state: 'released' }, [`${released} is released`]);
       }),
     );
 
@@ -61,7 +62,7 @@ export function updateCommands(program: Command, run: Run): void {
         context.mustBeHere();
         const { output, askLocal } = context;
         await askLocal('/update/unlock', { owner });
-        output.note(`${owner} holds updates up no longer`);
+        printResult(output, { owner, state: 'unlocked' }, [`${owner} holds updates up no longer`]);
       }),
     );
 }

@@ -114,8 +114,8 @@ async function bring(
 async function showLogs({ instance, since }: Run, context: Context, follow = true): Promise<void> {
   const { output } = context;
   const question = { instance, since, follow };
-  for await (const { text } of context.followDaemon<{ text: string }>('sm', '/logs', question)) {
-    output.line(readable(text));
+  for await (const line of context.followDaemon<{ at: string; text: string }>('sm', '/logs', question)) {
+    output.line(output.json ? JSON.stringify(line) : readable(line.text));
   }
 }
 
