@@ -45,6 +45,18 @@ test('each link between pages leads to a file, and to a heading where it names o
   expect(broken).toEqual([]);
 });
 
+test('each decision has its number and the beginning of its title in the index, in their order', () => {
+  const directory = join('docs', 'decisions');
+  const files = readdirSync(join(ROOT, directory)).filter((name) => /^\d{4}-/.test(name));
+  const index = [...textOf(join(directory, 'README.md')).matchAll(/^(\d+)\. \[(.+)\]\((.+)\)$/gm)];
+  expect(index.map(([, , , file]) => file)).toEqual(files.toSorted());
+  const wrong = index.filter(([, number, title, file]) => {
+    const head = `# ${Number(file!.slice(0, 4))}. ${title}`;
+    return Number(number) !== Number(file!.slice(0, 4)) || !textOf(join(directory, file!)).startsWith(head);
+  });
+  expect(wrong.map(([line]) => line)).toEqual([]);
+});
+
 function headings(page: string): string[] {
   return [...textOf(page).matchAll(/^#+ (.+)$/gm)].map(([, text]) =>
     text!
