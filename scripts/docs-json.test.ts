@@ -4,15 +4,10 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { everyCommand } from '../src/cli/every-command-for-tests.ts';
 import { ERROR_CODES } from '../src/core/index.ts';
+import { type Member, jsonPage as page, rowsBelow } from './json-page.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 const read = (path: string) => readFileSync(join(ROOT, path), 'utf8');
-const page = read('docs/json.md');
-
-interface Member {
-  readonly key: string;
-  readonly isOptional: boolean;
-}
 
 /** Where the bracket that is open at `start` is closed. */
 function closing(text: string, start: number): number {
@@ -60,20 +55,6 @@ function interfaceOf(path: string, name: string): Member[] {
   if (!head) throw new Error(`${path} has no interface ${name}`);
   const start = head.index + head[0].length - 1;
   return membersOf(text.slice(start + 1, closing(text, start)));
-}
-
-/** The rows of the table below a heading. */
-function rowsBelow(heading: string): Member[] {
-  const [, section] = page.split(new RegExp(`^#+ ${heading}$`, 'm'));
-  if (section === undefined) throw new Error(`docs/json.md has no heading "${heading}"`);
-  return section
-    .split(/^#/m)[0]!
-    .split('\n')
-    .filter((line) => line.startsWith('| `'))
-    .flatMap((line) => {
-      const [keys, , absent] = line.slice(1, -1).split('|');
-      return [...keys!.matchAll(/`([^`]+)`/g)].map(([, key]) => ({ key: key!, isOptional: absent!.trim() !== '' }));
-    });
 }
 
 /** Those of another type, below a member that has it. */

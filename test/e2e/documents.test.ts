@@ -11,6 +11,7 @@ import { delimiter, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { bundleOf } from '../../devenv/daemon-process.ts';
 import { PROJECT_ROOT } from '../../devenv/project.ts';
+import { differences } from '../../scripts/json-page.ts';
 import { REGISTRATION_PATH, registrationOf } from '../../src/cloud/scripted-unit-for-tests.ts';
 import { writeImage } from './image.ts';
 import { World } from './world.ts';
@@ -267,6 +268,40 @@ describe('the pages tell what works', () => {
       expect(await must('aosctl update')).toMatch(/drive.*the car moves/s);
       await must(mention('docs/configure.md', 'aosctl update unlock --owner drive'));
       expect(await must('aosctl update')).not.toMatch(/the car moves/);
+    },
+    STORY_MS,
+  );
+
+  test(
+    'docs/json.md: answers for programs have the members that it tells',
+    async () => {
+      const values = (text: string): unknown => {
+        const lines = text.trimEnd().split('\n');
+        // One value a line, or one value over many lines.
+        return lines.every((line) => /^\{.*\}$/.test(line)) ? lines.map((line) => JSON.parse(line)) : JSON.parse(text);
+      };
+      const untold = async (command: string, heading = command) =>
+        differences(heading, values(await must(`aosctl --json ${command}`))).map((member) => `${command}: ${member}`);
+      const found = [
+        ...(await untold('status')),
+        ...(await untold('nodes')),
+        ...(await untold('items')),
+        ...(await untold('instances')),
+        ...(await untold('events')),
+        ...(await untold('logs mosquitto', 'logs')),
+        ...(await untold('networks')),
+        ...(await untold('certs')),
+        ...(await untold('doctor || true', 'doctor')),
+        ...(await untold('why mosquitto', 'why')),
+        ...(await untold('plan')),
+        ...(await untold('top --once', 'top')),
+        ...(await untold('items --published')),
+        ...(await untold('users', 'users, user add')),
+        ...(await untold('units', 'status --unit')),
+        ...(await untold(`status --unit ${UNIT}`, 'status --unit')),
+        ...(await untold(`deployments --unit ${UNIT}`, 'deployments')),
+      ];
+      expect(found).toEqual([]);
     },
     STORY_MS,
   );
