@@ -150,6 +150,7 @@ export async function startCloud(config: CloudConfig, use: Use, logger: Logger):
     pkiDirectory: pki,
     ...{ campaigns, requireVerification: config.requireVerification, rateLimit: config.rateLimit },
     defaultOwner: config.defaultOwner,
+    uploadLimits: { blobBytes: config.blobLimitBytes, providerBytes: config.providerLimitBytes },
   };
   const rest = use(
     'rest',

@@ -56,6 +56,15 @@ export const CloudConfig = z.object({
       caFile: z.string().min(1).optional(),
     })
     .optional(),
+  /** Bytes of one blob that is uploaded, and of all that one service provider has here. */
+  blobLimitBytes: z
+    .int()
+    .min(1)
+    .default(5 * 1024 ** 3),
+  providerLimitBytes: z
+    .int()
+    .min(1)
+    .default(50 * 1024 ** 3),
   /** Deltas between versions of blobs are made and kept up to so many bytes; 0: units fetch all of each blob. */
   deltaLimitBytes: z
     .int()

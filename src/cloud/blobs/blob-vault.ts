@@ -8,7 +8,7 @@ import type { BlobInfo } from '../../protocol/index.ts';
 import { ensureDirectory } from '../../storage/index.ts';
 import type { BlobSigner } from '../pki/authority.ts';
 import type { CloudDatabase } from '../store/cloud-database.ts';
-import type { BlobRow } from '../store/items.ts';
+import type { BlobRow, ItemStore } from '../store/items.ts';
 import type { BlobFiles } from './blob-files.ts';
 
 const CIPHER = 'aes-256-cbc';
@@ -67,19 +67,30 @@ export class BlobVault {
 
   /**
    * Stores content under its digest, reading it once. What is there already is not stored again. Throws
-   * `invalidChecksum`, and stores nothing, when it is not the content of the digest.
+   * `invalidChecksum`, and stores nothing, when it is not the content of the digest; so it does when `mustFit` throws,
+   * which is asked in the transaction that has added the blob.
    */
-  async put(digest: Digest, source: AsyncIterable<Uint8Array>): Promise<void> {
+  async put(
+    digest: Digest,
+    source: AsyncIterable<Uint8Array>,
+    provider: string,
+    mustFit: (items: ItemStore) => Promise<void>,
+  ): Promise<void> {
     const { directory, files, database } = this.#options;
     const wanted = `sha256:${parseDigest(digest).hex}`;
     const file = randomUUID();
     const path = join(directory, `${file}${UNFINISHED}`);
     try {
-      const blob = await this.#make(wanted, file, path, source);
+      const blob = { ...(await this.#make(wanted, file, path, source)), provider };
       faultPoint('cloud.blob.written');
       await database.write(({ items }) => items.expectFile(file));
       await files.put(file, path);
-      if (!(await database.write(({ items }) => items.addBlob(blob)))) await this.remove([file]);
+      const isNew = await database.write(async ({ items }) => {
+        const isAdded = await items.addBlob(blob);
+        if (isAdded) await mustFit(items);
+        return isAdded;
+      });
+      if (!isNew) await this.remove([file]);
     } catch (error) {
       if (await database.read(({ items }) => items.isExpected(file))) await this.remove([file]);
       throw asAosError(error, `cannot store blob ${wanted}`);
@@ -89,7 +100,7 @@ export class BlobVault {
   }
 
   /** Writes the encrypted file, and signs its content. */
-  async #make(wanted: Digest, file: string, path: string, source: AsyncIterable<Uint8Array>): Promise<BlobRow> {
+  async #make(wanted: Digest, file: string, path: string, source: AsyncIterable<Uint8Array>) {
     const { signer, now } = this.#options;
     const key = randomBytes(32);
     const iv = randomBytes(16);

@@ -101,11 +101,15 @@ export function shownCertificate(request: IncomingMessage): string | undefined {
   return socket.authorized ? fingerprintOf(socket.getPeerCertificate().raw) : undefined;
 }
 
+/** A body as it comes. Whoever stops in the middle can still answer: Node would cut the connection. */
+export const piecesOf = (request: IncomingMessage): AsyncIterable<Buffer> =>
+  request.iterator({ destroyOnReturn: false });
+
 /** Reads a body. Throws `outOfRange` when it is larger than `maxBytes`. */
 export async function readBody(request: IncomingMessage, maxBytes: number): Promise<string> {
   const chunks: Buffer[] = [];
   let size = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
+  for await (const chunk of piecesOf(request)) {
     size += chunk.length;
     if (size > maxBytes) throw new AosError('outOfRange', `the request has more than ${maxBytes} bytes`);
     chunks.push(chunk);

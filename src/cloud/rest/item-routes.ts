@@ -4,7 +4,9 @@ import { AosError, compareVersions, type Digest, parseDigest, readDocument } fro
 import { parseImageConfig, parseImageIndex, parseImageManifest, parseItemConfig } from '../../oci/index.ts';
 import { type Actor, seesItemsOf } from '../access/roles.ts';
 import type { BlobVault } from '../blobs/blob-vault.ts';
+import { Uploads } from '../blobs/uploads.ts';
 import { wantedOn } from '../domain/facts.ts';
+import { piecesOf } from '../http/server.ts';
 import type { CloudDatabase } from '../store/cloud-database.ts';
 import type { PublishedItem } from '../store/items.ts';
 import type { Stores } from '../store/stores.ts';
@@ -44,6 +46,7 @@ const MAX_DOCUMENT_BYTES = 1024 * 1024;
 
 export function itemRoutes(router: Router, parts: RestParts): void {
   const { database, vault, fleet, defaultOwner, requireVerification, now } = parts;
+  const uploads = new Uploads({ database, vault, limits: parts.uploadLimits, now });
 
   const seen = (actor: Actor, items: PublishedItem[]) => items.filter(({ owner }) => seesItemsOf(actor, owner));
 
@@ -149,7 +152,13 @@ export function itemRoutes(router: Router, parts: RestParts): void {
       call.request.resume();
       return { status: 200, value: { digest } };
     }
-    await vault.put(digest, call.request as AsyncIterable<Buffer>);
+    const { request, actor } = call;
+    await uploads.take({
+      digest,
+      provider: actor.role === 'serviceProvider' ? actor.scope : '',
+      declaredBytes: Number(request.headers['content-length'] ?? 0),
+      source: piecesOf(request),
+    });
     return { status: 201, value: { digest } };
   });
 }

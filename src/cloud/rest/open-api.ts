@@ -57,6 +57,7 @@ function describeOperation({ method, pattern, roles, body, description }: Operat
       },
       '401': refusal('nobody that this cloud knows'),
       '403': refusal(`for ${roles.join(', ')} only`),
+      ...(description.body === 'bytes' && { '413': refusal('it is too large, or there is too much already') }),
       '429': refusal('too many requests; the header Retry-After says how many seconds to wait'),
       default: refusal('why it is refused'),
     },

@@ -1,6 +1,7 @@
 /** What the REST interface works with. */
 import type { Logger } from '../../core/index.ts';
 import type { BlobVault } from '../blobs/blob-vault.ts';
+import type { UploadLimits } from '../blobs/uploads.ts';
 import type { Campaigns } from '../domain/campaigns.ts';
 import type { RateLimit } from '../http/rate-limiter.ts';
 import type { UnitEvents } from '../model/unit-events.ts';
@@ -18,6 +19,7 @@ export interface RestParts {
   readonly events: UnitEvents;
   readonly campaigns: Campaigns;
   readonly requireVerification: boolean;
+  readonly uploadLimits: UploadLimits;
   /** Of each person, program and address. */
   readonly rateLimit: RateLimit;
   /** Where the authority keeps its files. */

@@ -48,6 +48,8 @@ export interface BlobRow {
   readonly signature: Uint8Array;
   readonly chainName: string;
   readonly signedAt: string;
+  /** The service provider who has uploaded it; '' for others. */
+  readonly provider: string;
 }
 
 const ITEM =
@@ -201,14 +203,36 @@ export class ItemStore {
 
   /** False when another upload of the same content was faster; then the file is of no use. */
   async addBlob(blob: BlobRow): Promise<boolean> {
-    const { digest, sizeBytes, file, fileBytes, fileSha3, key, iv, signature, chainName, signedAt } = blob;
+    const { digest, sizeBytes, file, fileBytes, fileSha3, key, iv, signature, chainName, signedAt, provider } = blob;
     const changes = await this.#sql.run(
-      `INSERT INTO blobs (digest, sizeBytes, file, fileBytes, fileSha3, key, iv, signature, chainName, signedAt)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
-      ...[digest, sizeBytes, file, fileBytes, fileSha3, key, iv, signature, chainName, signedAt],
+      `INSERT INTO blobs (digest, sizeBytes, file, fileBytes, fileSha3, key, iv, signature, chainName, signedAt, provider)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+      ...[digest, sizeBytes, file, fileBytes, fileSha3, key, iv, signature, chainName, signedAt, provider],
     );
     if (changes > 0) await this.forgetFile(file);
     return changes > 0;
+  }
+
+  /** Bytes that a service provider has here: in its items, and uploaded for items that are not there yet. */
+  async bytesOf(provider: string): Promise<number> {
+    const row = await this.#sql.get<{ bytes: number }>(
+      `SELECT COALESCE(SUM(sizeBytes), 0) AS bytes FROM blobs
+         WHERE digest IN (SELECT digest FROM itemBlobs JOIN items USING (itemId, version) WHERE owner = ?)
+           OR (provider = ? AND NOT EXISTS (SELECT 1 FROM itemBlobs WHERE itemBlobs.digest = blobs.digest))`,
+      ...[provider, provider],
+    );
+    return row!.bytes;
+  }
+
+  /** Removes what a service provider has uploaded before a time and no item needs; answers the files. */
+  async removeAbandoned(provider: string, before: Date): Promise<string[]> {
+    const removed = await this.#sql.all<{ file: string }>(
+      `DELETE FROM blobs WHERE provider = ? AND signedAt < ?
+         AND NOT EXISTS (SELECT 1 FROM itemBlobs WHERE itemBlobs.digest = blobs.digest) RETURNING file`,
+      ...[provider, before.toISOString()],
+    );
+    for (const { file } of removed) await this.expectFile(file);
+    return removed.map(({ file }) => file);
   }
 
   /** A blob that belongs to one of the items, in whatever version. */

@@ -311,4 +311,8 @@ export const MIGRATIONS: readonly Migration[] = [
     file TEXT PRIMARY KEY
   ) STRICT, WITHOUT ROWID;
   `,
+  `
+  -- The service provider who has uploaded a blob; '' for others, and for what was there before.
+  ALTER TABLE blobs ADD COLUMN provider TEXT NOT NULL DEFAULT '';
+  `,
 ];

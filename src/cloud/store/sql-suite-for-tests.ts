@@ -1,6 +1,7 @@
 /** What every database of a cloud must do, whichever it is. */
 import { describe, expect, test } from 'vitest';
 import { InstanceStateStore } from './instance-states.ts';
+import { ItemStore } from './items.ts';
 import type { Sql, SqlDatabase } from './sql.ts';
 
 export interface DatabaseUnderTest {
@@ -57,6 +58,35 @@ export function sqlSuite(name: string, open: () => Promise<DatabaseUnderTest>): 
     );
 
     test(
+      'tells what a service provider has: in its items, and uploaded for none yet',
+      withDatabase(async (database) => {
+        const items = (sql: Sql) => new ItemStore(sql);
+        const none = new Uint8Array();
+        const blob = { file: '', fileBytes: 0, fileSha3: '', key: none, iv: none, signature: none, chainName: '' };
+        const add = (sql: Sql, digest: string, sizeBytes: number, provider: string) =>
+          items(sql).addBlob({ ...blob, digest, sizeBytes, provider, file: `file ${digest}`, signedAt: '2026-01-02' });
+        const item = {
+          ...({ id: 'web', version: '1.0.0', type: 'service', title: '', owner: 'acme', indexDigest: '' } as const),
+          ...({ publishedAt: '', defaults: {}, verification: 'valid', verificationReason: null } as const),
+        };
+        await database.write(async (sql) => {
+          await add(sql, 'of its item', 1, 'other');
+          await add(sql, 'uploaded', 2 ** 33, 'acme');
+          await add(sql, 'of another', 4, 'other');
+          await items(sql).add(item, ['of its item']);
+        });
+        const bytes = () =>
+          database.read(async (sql) => [await items(sql).bytesOf('acme'), await items(sql).bytesOf('other')]);
+        expect(await bytes()).toEqual([2 ** 33 + 1, 4]);
+        const abandoned = (day: string) => database.write((sql) => items(sql).removeAbandoned('acme', new Date(day)));
+        expect(await abandoned('2026-01-01')).toEqual([]);
+        expect(await abandoned('2026-01-03')).toEqual(['file uploaded']);
+        expect(await bytes()).toEqual([1, 4]);
+        expect(await database.read((sql) => items(sql).leftoverFiles())).toEqual(['file uploaded']);
+      }),
+    );
+
+    test(
       'gives rows back as they were written, under the names of the SQL',
       withDatabase(async (database) => {
         const blob = { digest: 'd', sizeBytes: 2 ** 40, fileBytes: 0, key: new Uint8Array([0, 255, 39]) };
@@ -77,7 +107,7 @@ export function sqlSuite(name: string, open: () => Promise<DatabaseUnderTest>): 
           expect(await sql.get('SELECT * FROM blobs')).toEqual({
             ...blob,
             ...{ file: 'f', fileSha3: 'ä€😀', chainName: `'it''s?'`, signedAt: 's' },
-            ...{ iv: new Uint8Array(), signature: new Uint8Array([1]) },
+            ...{ iv: new Uint8Array(), signature: new Uint8Array([1]), provider: '' },
           });
           expect(await sql.get('SELECT at, cpu, ram AS ramBytes FROM samples')).toEqual({
             ...{ at: 1_780_000_000_000, cpu: 12.5, ramBytes: 5 },

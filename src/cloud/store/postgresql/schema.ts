@@ -306,7 +306,12 @@ const CLUSTER = `
   );
 `;
 
-export const POSTGRES_MIGRATIONS: readonly string[] = [FIRST, CLUSTER];
+/** As the last one of SQLite. */
+const PROVIDERS = `
+  ALTER TABLE blobs ADD COLUMN provider TEXT NOT NULL DEFAULT '';
+`;
+
+export const POSTGRES_MIGRATIONS: readonly string[] = [FIRST, CLUSTER, PROVIDERS];
 
 /** Texts are compared by their bytes, as SQLite does, whatever the language of the database. */
 const statementsOf = (migration: string): string => toPostgres(migration.replace(/\bTEXT\b/g, 'TEXT COLLATE "C"'));
