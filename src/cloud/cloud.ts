@@ -137,7 +137,10 @@ export async function startCloud(config: CloudConfig, use: Use, logger: Logger):
     'discovery',
     await RunningServer.openFrugal(
       tlsOptions(authority, 'required'),
-      discoveryListener({ database, webSocketUrl: () => webSocketUrl, now, logger }),
+      discoveryListener({
+        ...{ database, webSocketUrl: () => webSocketUrl, now, logger },
+        rateLimit: config.discoveryRateLimit,
+      }),
       ...([ports.discovery, listenHost] as const),
     ),
   );

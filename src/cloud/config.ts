@@ -2,8 +2,12 @@
 import { join } from 'node:path';
 import * as z from 'zod';
 import { DurationMs, PeriodMs } from '../daemon/index.ts';
+import type { RateLimit } from './http/rate-limiter.ts';
 
 const Port = z.int().min(0).max(65_535);
+
+const rateLimit = ({ perSecond, burst }: RateLimit) =>
+  z.object({ perSecond: z.number().min(0.01).default(perSecond), burst: z.int().min(1).default(burst) }).prefault({});
 
 export const CloudConfig = z.object({
   /** Certificates, database and blobs; nothing outside of it is written. */
@@ -93,7 +97,9 @@ export const CloudConfig = z.object({
   /** Items of service providers go to units for verification only, until an OEM has judged them. */
   requireVerification: z.boolean().default(true),
   /** Requests of one person, program or address to the REST interface and the web page. */
-  rateLimit: z.object({ perSecond: z.number().min(1).default(100), burst: z.int().min(1).default(1000) }).prefault({}),
+  rateLimit: rateLimit({ perSecond: 100, burst: 1000 }),
+  /** Requests of one certificate to the discovery: a unit asks before it connects. */
+  discoveryRateLimit: rateLimit({ perSecond: 1, burst: 60 }),
   /** Certificates of units are renewed when they have less left. */
   renewBefore: DurationMs.prefault('P30D'),
 });

@@ -3,7 +3,8 @@ import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http
 import * as z from 'zod';
 import { asAosError, type Logger, parseJson, readDocument } from '../core/index.ts';
 import { PROTOCOL_VERSION } from '../protocol/index.ts';
-import { sendJson, sendProblem, statusOf } from './http/problem.ts';
+import { sendJson, sendProblem, sendTooMany, statusOf } from './http/problem.ts';
+import { type RateLimit, RateLimiter } from './http/rate-limiter.ts';
 import { readBody, shownCertificate } from './http/server.ts';
 import type { CloudDatabase } from './store/cloud-database.ts';
 
@@ -24,12 +25,19 @@ const DiscoveryRequest = z.object({
 export interface DiscoveryParts {
   readonly database: CloudDatabase;
   readonly webSocketUrl: () => string;
+  /** Of each certificate. */
+  readonly rateLimit: RateLimit;
   readonly now: () => Date;
   readonly logger: Logger;
 }
 
 export function discoveryListener(parts: DiscoveryParts): RequestListener {
+  const limiter = new RateLimiter(parts.rateLimit);
   return (request, response) => {
+    // TLS has let in certificates of this cloud only; that the database knows it is found out later.
+    const caller = shownCertificate(request) ?? `address ${request.socket.remoteAddress}`;
+    const seconds = limiter.secondsToWait(caller, performance.now());
+    if (seconds > 0) return sendTooMany(request, response, seconds);
     answer(parts, request, response).catch((error) => {
       parts.logger.warn({ error: asAosError(error).message }, 'a discovery request is refused');
       sendProblem(response, statusOf(error), asAosError(error).message);

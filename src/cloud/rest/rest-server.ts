@@ -3,7 +3,7 @@ import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http
 import { asAosError } from '../../core/index.ts';
 import { ACCESS } from '../access/access-table.ts';
 import { type Actor, seesFleet } from '../access/roles.ts';
-import { sendJson, sendProblem, statusOf } from '../http/problem.ts';
+import { sendJson, sendProblem, sendTooMany, statusOf } from '../http/problem.ts';
 import { RateLimiter } from '../http/rate-limiter.ts';
 import { actorOf } from './authenticate.ts';
 import { bundleRoutes } from './bundle-routes.ts';
@@ -62,12 +62,7 @@ export function restListener(parts: RestParts, pages: Pages): RequestListener {
     const actor = await actorOf(request, database, parts.now());
     const caller = actor ? `user ${actor.name}` : `address ${request.socket.remoteAddress}`;
     const seconds = limiter.secondsToWait(caller, performance.now());
-    if (seconds > 0) {
-      response.setHeader('retry-after', String(seconds));
-      if (!request.complete) response.setHeader('connection', 'close');
-      sendProblem(response, 429, `these are too many requests; try again in ${seconds} s`);
-      return;
-    }
+    if (seconds > 0) return sendTooMany(request, response, seconds);
     await (isCall(request) ? answer(parts, router, actor, request, response) : pages.show(request, response));
   };
   return (request, response) => {

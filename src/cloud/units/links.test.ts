@@ -1,7 +1,7 @@
 /** Links of units: who is let in, receipts, repetitions, nonsense. */
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { fetchHttps } from '../cloud-access-for-tests.ts';
+import { fetchHttps, type HttpAnswer } from '../cloud-access-for-tests.ts';
 import { eventually, TestCloud } from '../cloud-for-tests.ts';
 import { ScriptedUnit } from '../scripted-unit-for-tests.ts';
 import type { LoggedMessage } from '../store/messages.ts';
@@ -55,6 +55,25 @@ describe('discovery', () => {
     });
     expect(answer.status).toBe(403);
   });
+});
+
+test('a unit that asks the discovery without end is told when to come again, and others are served meanwhile', async () => {
+  const small = await TestCloud.start({ discoveryRateLimit: { perSecond: 0.01, burst: 3 } });
+  try {
+    const [greedy, modest] = [await ScriptedUnit.register(small), await ScriptedUnit.register(small)];
+    const ask = () =>
+      fetchHttps(small.endpoints.discoveryUrl, { method: 'POST', ca: small.root, agent: false, ...greedy.identity });
+    const answers: HttpAnswer[] = [];
+    for (let asked = 0; asked < 4; asked += 1) answers.push(await ask());
+    // What it asked was nothing, until it asked too often.
+    expect(answers.map(({ status }) => status)).toEqual([400, 400, 400, 429]);
+    const refused = answers[3]!;
+    expect(refused.headers['content-type']).toBe('application/problem+json');
+    expect(Number(refused.headers['retry-after'])).toBeGreaterThanOrEqual(1);
+    expect(await modest.discover()).toMatchObject({ status: 200, errorCode: 0 });
+  } finally {
+    await small.close();
+  }
 });
 
 describe('the upgrade', () => {
