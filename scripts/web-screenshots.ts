@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type BrowserContextOptions, chromium } from 'playwright-core';
+import { logIn } from '../test/e2e/browser-for-web.ts';
 import { startWebFleet } from '../test/e2e/fleet-for-web.ts';
 import { addHardCases } from '../test/e2e/hard-cases-for-web.ts';
 
@@ -67,7 +68,7 @@ try {
     });
     const page = await context.newPage();
     const { url } = await fleet.cloud.must<{ url: string }>('POST', '/api/login-tokens');
-    await page.goto(url);
+    await logIn(page, url);
     for (const [name, path, opened] of chosen) {
       await page.goto(fleet.cloud.endpoints.restUrl + path);
       if (opened !== undefined) await page.getByText(opened, { exact: true }).first().click();

@@ -52,7 +52,7 @@ export class WebBrowser {
   async loggedIn(options: BrowserContextOptions = {}): Promise<Page> {
     const page = await this.open(options);
     const { url } = await this.#cloud.must<{ url: string }>('POST', '/api/login-tokens');
-    await page.goto(url);
+    await logIn(page, url);
     return page;
   }
 
@@ -67,4 +67,11 @@ export class WebBrowser {
     await this.#context?.close();
     await rm(this.directory, { recursive: true, force: true });
   }
+}
+
+/** Follows the address that `aosctl login` prints. */
+export async function logIn(page: Page, url: string): Promise<void> {
+  await page.goto(url);
+  await page.getByRole('button', { name: 'Log in as' }).click();
+  await page.waitForURL(({ pathname }) => pathname === '/');
 }

@@ -1,5 +1,9 @@
-/** How a browser comes in: a token that works once becomes a cookie that no script can read. */
+/**
+ * How a browser comes in: a token that works once becomes a cookie that no script can read. An address alone lets nobody
+ * in: whoever sends somebody else an address with a token of their own would have them work under their name.
+ */
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Actor } from '../access/roles.ts';
 import { readBody } from '../http/server.ts';
 import { cookieOf, isFromOwnPage, SESSION_COOKIE } from '../rest/authenticate.ts';
 import type { CloudDatabase } from '../store/cloud-database.ts';
@@ -18,20 +22,22 @@ export interface LoginParts {
   readonly hostName: string;
 }
 
-/** `/login`: takes a token from the address or from the form, or shows the form. */
+const NO_TOKEN = 'This token was used already, has expired, or is none.';
+
+/** `/login`: takes a token from a form; for one in the address it asks whether its user is meant. */
 export async function login(parts: LoginParts, request: IncomingMessage, response: ServerResponse): Promise<void> {
-  const isForm = request.method === 'POST';
-  const fields = isForm
-    ? new URLSearchParams(await readBody(request, MAX_FORM_BYTES))
-    : new URL(request.url ?? '/', 'https://cloud').searchParams;
-  const token = fields.get('token')?.trim() ?? '';
-  if (token === '') return askForToken(parts, response, 200, undefined);
   const { database, now } = parts;
-  const isForeign = isForm && !isFromOwnPage(request);
-  const session = isForeign ? undefined : await database.write(({ users }) => openSession(users, token, now()));
-  if (session === undefined) {
-    return askForToken(parts, response, 403, 'This token was used already, has expired, or is none.');
+  if (request.method !== 'POST') {
+    const token = tokenIn(new URL(request.url ?? '/', 'https://cloud').searchParams);
+    if (token === '') return askForToken(parts, response, 200, undefined);
+    const user = await database.read(({ users }) => users.ofToken(token, 'login', now()));
+    return user ? askWhetherMeant(parts, response, token, user) : askForToken(parts, response, 403, NO_TOKEN);
   }
+  const token = tokenIn(new URLSearchParams(await readBody(request, MAX_FORM_BYTES)));
+  if (token === '') return askForToken(parts, response, 200, undefined);
+  const isForeign = !isFromOwnPage(request);
+  const session = isForeign ? undefined : await database.write(({ users }) => openSession(users, token, now()));
+  if (session === undefined) return askForToken(parts, response, 403, NO_TOKEN);
   response
     .writeHead(303, {
       location: '/',
@@ -40,6 +46,8 @@ export async function login(parts: LoginParts, request: IncomingMessage, respons
     })
     .end();
 }
+
+const tokenIn = (fields: URLSearchParams): string => fields.get('token')?.trim() ?? '';
 
 /** The token of a session for one that opens it; undefined for one that does not. */
 async function openSession(users: Stores['users'], token: string, now: Date): Promise<string | undefined> {
@@ -75,4 +83,20 @@ function askForToken(
 <p><small>A certificate of this cloud in the browser works, too.</small></p>`,
   );
   sendPage(response, status, page);
+}
+
+function askWhetherMeant(
+  { hostName }: LoginParts,
+  response: ServerResponse,
+  token: string,
+  { name, role }: Actor,
+): void {
+  const page = bareLayout(
+    `Log in · ${hostName}`,
+    html`<h1>${hostName}</h1>
+<p>This address logs this browser in as <strong>${name}</strong> (${role}). Go on only if you have asked for it yourself, with <code>aosctl login</code>: what is done here is done in that name.</p>
+<form method="post" action="/login"><input type="hidden" name="token" value="${token}"><button class="main" autofocus>Log in as ${name}</button></form>
+<p><small>It works once.</small></p>`,
+  );
+  sendPage(response, 200, page);
 }
