@@ -87,6 +87,33 @@ describe('subjects', { timeout: STORY_MS }, () => {
     second.send({ messageType: 'stateRequest', ...instance, default: false });
     expect((await second.next('updateState')).data).toMatchObject({ ...instance, state });
   });
+
+  test('a user that leaves one unit, and comes to another later, takes along what was left last', async () => {
+    const [first, second, third] = [await online(), await online(), await online()];
+    await cloud.publish('purse', '1.0.0');
+    await put('/api/subjects/bob', { type: 'user' });
+    await put('/api/subjects/bob/items/purse');
+    const instance = { item: { id: 'purse' }, subject: { id: 'bob' }, instance: 0 } as const;
+    const save = (unit: ScriptedUnit, state: string) =>
+      unit.acked(unit.send({ messageType: 'newState', ...instance, state, stateChecksum: stateChecksum(state) }));
+    const at = (unit: ScriptedUnit) => `/api/subjects/bob/units/${unit.systemId}`;
+    const leave = (unit: ScriptedUnit) => cloud.must('DELETE', at(unit));
+    const statesOf = async (unit: ScriptedUnit) =>
+      (await cloud.must<{ state: string }[]>('GET', `${unit.path}/states`)).map(({ state }) => state);
+    await put(at(first));
+    await save(first, 'two euros');
+    await leave(first);
+    // What a unit tells when it has stopped the instances comes late.
+    await save(first, 'one euro');
+    await put(at(second));
+    expect(await statesOf(second)).toEqual(['one euro']);
+    await save(second, 'none');
+    await leave(second);
+    await put(at(second));
+    expect(await statesOf(second)).toEqual(['none']);
+    await put(at(third));
+    expect(await statesOf(third)).toEqual(['none']);
+  });
 });
 
 describe('verification', { timeout: STORY_MS }, () => {

@@ -177,8 +177,9 @@ function subjectRoutes(router: Router, parts: RestParts): void {
       const unit = await stores.units.get(call.param('unit'));
       mustBeOfFleet(unit, `subject "${subject.id}"`, subject.fleet);
       const { systemId } = unit;
-      const left = await stores.subjects.assign(subject, systemId);
-      for (const former of left) await stores.states.takeAlong(subject.id, former, systemId);
+      const { left, from } = await stores.subjects.assign(subject, systemId);
+      // One that comes back finds its states where it has left them.
+      if (from !== undefined && from !== systemId) await stores.states.takeAlong(subject.id, from, systemId);
       return { touched: [...left, systemId], view: await subjectView(stores, subject) };
     }, 'cloud.subject-unit');
     changed(touched, view.id);

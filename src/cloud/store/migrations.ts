@@ -315,4 +315,11 @@ export const MIGRATIONS: readonly Migration[] = [
   -- The service provider who has uploaded a blob; '' for others, and for what was there before.
   ALTER TABLE blobs ADD COLUMN provider TEXT NOT NULL DEFAULT '';
   `,
+  `
+  -- The unit that a user has left and not arrived at another yet: its states wait there.
+  CREATE TABLE departures (
+    subjectId TEXT PRIMARY KEY REFERENCES subjects ON DELETE CASCADE,
+    systemId TEXT NOT NULL REFERENCES units ON DELETE CASCADE
+  ) STRICT, WITHOUT ROWID;
+  `,
 ];

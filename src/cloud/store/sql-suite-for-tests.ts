@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { InstanceStateStore } from './instance-states.ts';
 import { ItemStore } from './items.ts';
 import type { Sql, SqlDatabase } from './sql.ts';
+import { SubjectStore } from './subjects.ts';
 
 export interface DatabaseUnderTest {
   readonly database: SqlDatabase;
@@ -54,6 +55,30 @@ export function sqlSuite(name: string, open: () => Promise<DatabaseUnderTest>): 
           await states(sql).takeAlong('alice', 'from', 'to');
         });
         expect(await database.read((sql) => states(sql).list('to'))).toMatchObject([{ ...alice, state: 'new' }]);
+      }),
+    );
+
+    test(
+      'remembers which unit a user has left last, until it is at another; of a group nothing',
+      withDatabase(async (database) => {
+        const come = (type: 'user' | 'group', systemId: string) =>
+          database.write((sql) => new SubjectStore(sql).assign({ ...subject, id: type, type }, systemId));
+        const leave = (type: 'user' | 'group', systemId: string) =>
+          database.write((sql) => new SubjectStore(sql).withdraw(type, systemId));
+        const subject = { title: '', fleet: '', priority: 0, reported: false };
+        await database.write(async (sql) => {
+          for (const unit of ['a', 'b', 'c']) await addUnit(sql, unit);
+          for (const type of ['user', 'group'] as const)
+            await new SubjectStore(sql).put({ ...subject, id: type, type });
+        });
+        expect(await come('user', 'a')).toEqual({ left: [], from: undefined });
+        expect([await leave('user', 'b'), await leave('user', 'a')]).toEqual([false, true]);
+        expect(await come('user', 'b')).toEqual({ left: [], from: 'a' });
+        expect(await come('user', 'b')).toEqual({ left: [], from: undefined });
+        expect(await come('user', 'c')).toEqual({ left: ['b'], from: 'b' });
+        await come('group', 'a');
+        await leave('group', 'a');
+        expect(await come('group', 'b')).toEqual({ left: [], from: undefined });
       }),
     );
 

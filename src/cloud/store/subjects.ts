@@ -25,6 +25,11 @@ export interface Subscription {
   readonly labels: readonly string[];
 }
 
+export interface Arrival {
+  readonly left: readonly string[];
+  readonly from: string | undefined;
+}
+
 type SubjectRow = Omit<Subject, 'reported'> & { readonly reported: number };
 type SubscriptionRow = Omit<Subscription, 'labels' | 'priority'> & { labels: string; priority: number | null };
 
@@ -92,21 +97,34 @@ export class SubjectStore {
     return rows.map(subjectFrom);
   }
 
-  /** Assigns a subject; a user leaves the unit where it was. Answers the units that it has left. */
-  async assign({ id, type }: Subject, systemId: string): Promise<string[]> {
+  /**
+   * Assigns a subject; a user leaves the unit where it was. Answers the units that it has left, and the one that a user
+   * comes from: that has been left now, or before.
+   */
+  async assign({ id, type }: Subject, systemId: string): Promise<Arrival> {
     const left = type === 'user' ? (await this.units(id)).filter((unit) => unit !== systemId) : [];
     for (const unit of left) await this.withdraw(id, unit);
+    const departure = await this.#sql.get<{ systemId: string }>(
+      'DELETE FROM departures WHERE subjectId = ? RETURNING systemId',
+      id,
+    );
     await this.#sql.run(
       'INSERT INTO subjectUnits (subjectId, systemId) VALUES (?, ?) ON CONFLICT DO NOTHING',
       ...[id, systemId],
     );
-    return left;
+    return { left, from: departure?.systemId };
   }
 
   /** False when it was not assigned. */
   async withdraw(id: string, systemId: string): Promise<boolean> {
     const changes = await this.#sql.run('DELETE FROM subjectUnits WHERE subjectId = ? AND systemId = ?', id, systemId);
-    return changes > 0;
+    if (changes === 0) return false;
+    await this.#sql.run(
+      `INSERT INTO departures (subjectId, systemId) SELECT id, CAST(? AS TEXT) FROM subjects WHERE id = ? AND type = 'user'
+         ON CONFLICT (subjectId) DO UPDATE SET systemId = excluded.systemId`,
+      ...[systemId, id],
+    );
+    return true;
   }
 
   async subscriptions(id: string): Promise<Subscription[]> {

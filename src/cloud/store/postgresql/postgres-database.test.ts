@@ -42,7 +42,7 @@ let shared: string | undefined;
 sqlSuite('PostgreSQL', async () => {
   shared ??= await server.createDatabase();
   const database = await open(shared);
-  await server.ask(nameOf(shared), 'TRUNCATE units, users, items, blobs, "leftoverFiles" CASCADE');
+  await server.ask(nameOf(shared), 'TRUNCATE units, users, subjects, items, blobs, "leftoverFiles" CASCADE');
   return { database, close: () => database.stop() };
 });
 

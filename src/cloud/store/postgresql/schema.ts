@@ -306,12 +306,18 @@ const CLUSTER = `
   );
 `;
 
-/** As the last one of SQLite. */
+/** These are as the last ones of SQLite. */
 const PROVIDERS = `
   ALTER TABLE blobs ADD COLUMN provider TEXT NOT NULL DEFAULT '';
 `;
+const DEPARTURES = `
+  CREATE TABLE departures (
+    subjectId TEXT PRIMARY KEY REFERENCES subjects ON DELETE CASCADE,
+    systemId TEXT NOT NULL REFERENCES units ON DELETE CASCADE
+  );
+`;
 
-export const POSTGRES_MIGRATIONS: readonly string[] = [FIRST, CLUSTER, PROVIDERS];
+export const POSTGRES_MIGRATIONS: readonly string[] = [FIRST, CLUSTER, PROVIDERS, DEPARTURES];
 
 /** Texts are compared by their bytes, as SQLite does, whatever the language of the database. */
 const statementsOf = (migration: string): string => toPostgres(migration.replace(/\bTEXT\b/g, 'TEXT COLLATE "C"'));
