@@ -3,6 +3,7 @@ import { X509Certificate } from 'node:crypto';
 import { join } from 'node:path';
 import type { Logger } from '../core/index.ts';
 import { ensureDirectory, writeFileAtomic } from '../storage/index.ts';
+import { AccessChanges } from './access/access-changes.ts';
 import { BLOBS_PATH, blobListener } from './blobs/blob-server.ts';
 import { BlobVault } from './blobs/blob-vault.ts';
 import { BlobDeltas } from './blobs/deltas/blob-deltas.ts';
@@ -92,6 +93,7 @@ export async function startCloud(config: CloudConfig, use: Use, logger: Logger):
     if (isHistory(event)) database.note('an event', ({ history }) => history.addEvent(event));
     cluster.publish(event);
   });
+  const access = new AccessChanges(() => cluster.accessChanged());
   // The certificates of units carry the address of the discovery, which listens before the REST interface.
   let discoveryUrl = '';
   const nodes = new NodeProvisioning({ authority, database, events, discoveryUrl: () => discoveryUrl, now, logger });
@@ -129,7 +131,7 @@ export async function startCloud(config: CloudConfig, use: Use, logger: Logger):
   webSocket.server.on('upgrade', upgradeListener({ database, accept, now, logger }));
   use('webSocket', webSocket);
   use('fleet', fleet);
-  await cluster.start(new FleetMember(fleet, events));
+  await cluster.start(new FleetMember(fleet, events, access));
   await use('campaigns', campaigns).start();
   use('renewals', renewals).start();
   const webSocketUrl = `wss://${hostName}:${webSocket.port}${WEB_SOCKET_PATH}`;
@@ -147,7 +149,7 @@ export async function startCloud(config: CloudConfig, use: Use, logger: Logger):
   discoveryUrl = `https://${hostName}:${discovery.port}${DISCOVERY_PATH}`;
   let restUrl = '';
   const parts: RestParts = {
-    ...{ authority, database, vault, fleet, nodes, events, hostName, logger, now },
+    ...{ authority, database, vault, fleet, nodes, events, access, hostName, logger, now },
     discoveryUrl: () => discoveryUrl,
     restUrl: () => restUrl,
     pkiDirectory: pki,

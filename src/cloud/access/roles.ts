@@ -12,6 +12,8 @@ export interface Actor {
   readonly role: Role;
   /** The owner of items of a service provider, the fleet of a fleet owner; empty for an OEM. */
   readonly scope: string;
+  /** When the token ends that was shown, ISO 8601; absent for a certificate. */
+  readonly expiresAt?: string;
 }
 
 /** Whether things of this fleet ('' is none) are for the actor. */

@@ -43,6 +43,8 @@ export interface Cluster {
   order(systemId: string, order: Order): Promise<void>;
   /** Tells the others what has happened here. */
   publish(event: UnitEvent): void;
+  /** Tells the others that somebody may see more or less than before. */
+  accessChanged(): void;
   stop(): Promise<void>;
 }
 
@@ -54,11 +56,13 @@ export interface Member {
   obey(systemId: string, order: Order): Promise<void>;
   /** Something has happened at another process. */
   hear(event: UnitEvent): void;
+  /** Somebody may see more or less than before, as another process has decided. */
+  accessChanged(): void;
   /** These links, or all of them, are another process's, or nobody's. */
   lose(systemIds: readonly string[] | 'all'): void;
   /** These units were linked to a process that is gone. */
   orphan(systemIds: readonly string[]): void;
-  /** News may have been missed: whoever is linked here is told again what is wanted. */
+  /** News may have been missed: whoever is linked here is told again what is wanted, and who may see what is looked at again. */
   catchUp(): void;
 }
 
@@ -94,6 +98,10 @@ export class SingleProcess implements Cluster {
   }
 
   publish(): void {
+    // There is nobody to be told.
+  }
+
+  accessChanged(): void {
     // There is nobody to be told.
   }
 

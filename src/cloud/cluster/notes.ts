@@ -26,6 +26,8 @@ const EventShape = z.object({
 
 const Note = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('events'), events: z.array(EventShape) }),
+  /** Somebody may see more or less than before. */
+  z.object({ kind: z.literal('access') }),
   z.object({ kind: z.literal('up'), systemId: z.string() }),
   z.object({ kind: z.literal('down'), systemId: z.string() }),
   /** The process has ended in order, and what it had to tell is told. */

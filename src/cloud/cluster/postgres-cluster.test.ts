@@ -48,6 +48,7 @@ class Process implements Member {
   readonly alive = new Set<string>();
   readonly done: (Order & { systemId: string })[] = [];
   readonly heard: UnitEvent[] = [];
+  accessChanges = 0;
   readonly lost: string[] = [];
   readonly orphans: string[] = [];
   caughtUp = 0;
@@ -79,6 +80,10 @@ class Process implements Member {
 
   hear(event: UnitEvent) {
     this.heard.push(event);
+  }
+
+  accessChanged() {
+    this.accessChanges += 1;
   }
 
   lose(systemIds: readonly string[] | 'all') {
@@ -182,6 +187,13 @@ test('what is told to all is done by the one that holds the link', async () => {
     { systemId: 'u', do: 'tellEnvVars' },
     { systemId: 'u', do: 'close', reason: 'r' },
   ]);
+});
+
+test('that somebody may see less is heard at the others', async () => {
+  const second = await Process.start();
+  first().cluster.accessChanged();
+  await eventually(() => second.accessChanges).toBe(1);
+  expect(first().accessChanges).toBe(0);
 });
 
 test('what happens at one process is heard at the others, in order, however large', async () => {

@@ -128,6 +128,10 @@ export class PostgresCluster implements Cluster {
     });
   }
 
+  accessChanged(): void {
+    this.#bulletin.tell({ kind: 'access' });
+  }
+
   async stop(): Promise<void> {
     clearInterval(this.#timer);
     await this.#beating;
@@ -233,6 +237,9 @@ export class PostgresCluster implements Cluster {
     switch (note.kind) {
       case 'events':
         for (const event of note.events) member.hear(event);
+        break;
+      case 'access':
+        member.accessChanged();
         break;
       case 'up':
         this.#elsewhere.set(note.systemId, from);

@@ -1,5 +1,6 @@
 /** One cloud of two processes on one database, with real TLS: what is done at one reaches the units of the other. Both are in this process. */
 import { mkdir, mkdtemp, symlink } from 'node:fs/promises';
+import { get } from 'node:https';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
@@ -87,4 +88,23 @@ test('of two machines with one identity at two processes the one that was there 
   await unit.acked(unit.sendStatus({}));
   const alerts = await second.must<{ tag: string }[]>('GET', `${unit.path}/alerts`);
   expect(alerts).toMatchObject([{ tag: 'cloudAlert' }]);
+});
+
+test('somebody who is deleted at one process follows no news at the other any more', async () => {
+  await first.must('PUT', '/api/users/eve', { role: 'oem' });
+  const { token } = await first.must<{ token: string }>('POST', '/api/users/eve/tokens');
+  const headers = { authorization: `Bearer ${token}` };
+  const options = { ca: second.root, agent: false, headers } as const;
+  let text = '';
+  const ended = new Promise<void>((resolve, reject) => {
+    get(`${second.endpoints.restUrl}/api/events`, options, (response) => {
+      response.setEncoding('utf8').on('data', (piece: string) => {
+        text += piece;
+      });
+      response.on('end', resolve);
+    }).on('error', reject);
+  });
+  await eventually(() => text).toContain('these are the news');
+  await first.must('DELETE', '/api/users/eve');
+  await ended;
 });

@@ -3,6 +3,7 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { silentLogger } from '../../core/index.ts';
+import { AccessChanges } from '../access/access-changes.ts';
 import { eventually } from '../cloud-for-tests.ts';
 import { UnitEvents } from '../model/unit-events.ts';
 import { type Selection, streamEvents } from './event-stream.ts';
@@ -11,13 +12,18 @@ let events: UnitEvents;
 let selection: Omit<Selection, 'isStill'> & Partial<Selection>;
 
 const isStill = async () => true;
+let access: AccessChanges;
+let time: Date;
+const news = () => ({ events, access, logger: silentLogger, now: () => time });
 let server: Server;
 let address: string;
 const readers: AbortController[] = [];
 
 beforeEach(async () => {
   events = new UnitEvents(silentLogger);
-  server = createServer((_, response) => streamEvents(response, events, silentLogger, { isStill, ...selection }));
+  access = new AccessChanges(() => undefined);
+  time = new Date('2026-01-01T00:00:00Z');
+  server = createServer((_, response) => streamEvents(response, news(), { isStill, ...selection }));
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   address = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
 });
@@ -79,19 +85,53 @@ test('when it cannot be found out what a reader sees, it is cut off and gets not
   expect(unitsIn(got.text)).toEqual([]);
 });
 
-test('a reader that is nobody any more gets nothing more; while that cannot be found out, the stream stays', async () => {
+test('whether a reader may have news is found out at the beginning and when that may have changed; not while nothing happens', async () => {
+  let looks = 0;
+  let answer = true;
+  const look = async () => {
+    looks += 1;
+    return answer;
+  };
+  selection = { heartbeatMs: 1, isStill: look };
+  const got = await read();
+  const beats = () => got.text.split('still here').length - 1;
+  await eventually(beats).toBeGreaterThan(20);
+  expect(looks).toBe(1);
+  access.publish();
+  await eventually(() => looks).toBe(2);
+  answer = false;
+  access.publish();
+  await eventually(() => got.ended).toBe(true);
+  events.publish('u', 'disconnected');
+  expect(got.text).not.toContain('event: disconnected');
+});
+
+test('while it cannot be found out whether a reader may have news, the stream stays, and it is tried again', async () => {
   let look = () => Promise.resolve(true);
   selection = { heartbeatMs: 5, isStill: () => look() };
   const got = await read();
   await eventually(() => got.text).toContain('still here');
-  look = () => Promise.reject(new Error('the database is away'));
+  let failures = 0;
+  look = () => {
+    failures += 1;
+    return Promise.reject(new Error('the database is away'));
+  };
+  access.publish();
   events.publish('u', 'connected');
   await eventually(() => got.text).toContain('event: connected');
+  await eventually(() => failures).toBeGreaterThan(2);
   expect(got.ended).toBe(false);
   look = () => Promise.resolve(false);
   await eventually(() => got.ended).toBe(true);
-  events.publish('u', 'disconnected');
-  expect(got.text).not.toContain('event: disconnected');
+});
+
+test('a stream ends with the token that its reader has shown', async () => {
+  selection = { heartbeatMs: 5, endsAt: new Date('2026-01-01T12:00:00Z') };
+  const got = await read();
+  await eventually(() => got.text).toContain('still here');
+  expect(got.ended).toBe(false);
+  time = new Date('2026-01-01T12:00:00Z');
+  await eventually(() => got.ended).toBe(true);
 });
 
 test('for a reader that is gone already nothing begins', async () => {
@@ -105,7 +145,7 @@ test('for a reader that is gone already nothing begins', async () => {
     server.removeAllListeners('request');
     server.once('request', (_, response) => {
       response.destroy();
-      streamEvents(response, watched, silentLogger, { isStill });
+      streamEvents(response, { ...news(), events: watched }, { isStill });
       resolve();
     });
   });

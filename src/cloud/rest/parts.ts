@@ -1,5 +1,6 @@
 /** What the REST interface works with. */
 import type { Logger } from '../../core/index.ts';
+import type { AccessChanges } from '../access/access-changes.ts';
 import type { BlobVault } from '../blobs/blob-vault.ts';
 import type { UploadLimits } from '../blobs/uploads.ts';
 import type { Campaigns } from '../domain/campaigns.ts';
@@ -17,6 +18,7 @@ export interface RestParts {
   readonly fleet: Fleet;
   readonly nodes: NodeProvisioning;
   readonly events: UnitEvents;
+  readonly access: AccessChanges;
   readonly campaigns: Campaigns;
   readonly requireVerification: boolean;
   readonly uploadLimits: UploadLimits;

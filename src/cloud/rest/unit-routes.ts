@@ -4,7 +4,7 @@ import { AosError } from '../../core/index.ts';
 import { seesFleet } from '../access/roles.ts';
 import type { Stores } from '../store/stores.ts';
 import { actorOf } from './authenticate.ts';
-import { streamEvents } from './event-stream.ts';
+import { endOf, streamEvents } from './event-stream.ts';
 import { readLimit } from './limits.ts';
 import { pageOf } from './paging.ts';
 import type { RestParts } from './parts.ts';
@@ -17,7 +17,7 @@ const MAX_MESSAGES = 10_000;
 const DEFAULT_MESSAGES = 100;
 
 export function unitRoutes(router: Router, parts: RestParts): void {
-  const { database, fleet, events, now, logger } = parts;
+  const { database, fleet, events, access, now, logger } = parts;
 
   const view = async ({ units }: Stores, systemId: string): Promise<UnitView> =>
     unitView(await units.get(systemId), await units.picture(systemId), fleet.isOnline(systemId));
@@ -66,6 +66,7 @@ export function unitRoutes(router: Router, parts: RestParts): void {
         await stores.units.setFleet(id, value.fleet);
         return view(stores, id);
       });
+      access.publish();
       return { status: 200, value: changed };
     },
     FleetRequest,
@@ -84,6 +85,8 @@ export function unitRoutes(router: Router, parts: RestParts): void {
     return { status: 200, value: await database.read((stores) => view(stores, systemId)) };
   });
 
+  const news = { events, access, logger, now };
+
   /** A user may be deleted, a session end, a unit go to another fleet, while news flow. */
   const isStill = async ({ request, actor }: Call, systemId?: string): Promise<boolean> => {
     const same = await actorOf(request, database, now());
@@ -100,13 +103,13 @@ export function unitRoutes(router: Router, parts: RestParts): void {
       const unit = await database.read(({ units }) => units.find(systemId));
       return seesFleet(actor, unit?.fleet ?? '');
     };
-    streamEvents(response, events, logger, { isStill: () => isStill(call), ...(!seesAll && { sees }) });
+    streamEvents(response, news, { ...endOf(actor), isStill: () => isStill(call), ...(!seesAll && { sees }) });
     return undefined;
   });
 
   router.on('GET', '/api/units/:unit/events', async (call) => {
     const systemId = await database.read((stores) => unitOf(stores, call));
-    streamEvents(call.response, events, logger, { systemId, isStill: () => isStill(call, systemId) });
+    streamEvents(call.response, news, { ...endOf(call.actor), systemId, isStill: () => isStill(call, systemId) });
     return undefined;
   });
 

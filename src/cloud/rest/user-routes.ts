@@ -20,7 +20,7 @@ const DAY_MS = 86_400_000;
 const LOGIN_LIFETIME_MS = 10 * 60_000;
 
 export function userRoutes(router: Router, parts: RestParts): void {
-  const { authority, database, now, restUrl } = parts;
+  const { authority, database, access, now, restUrl } = parts;
 
   router.on('GET', '/api/me', ({ actor: { name, role, scope } }) => ({ status: 200, value: { name, role, scope } }));
 
@@ -53,6 +53,7 @@ export function userRoutes(router: Router, parts: RestParts): void {
         await users.put(name, value.role, value.role === 'oem' ? '' : value.scope, now());
         return { former: known, user: await users.get(name) };
       });
+      access.publish();
       return { status: former ? 200 : 201, value: user };
     },
     UserRequest,
@@ -65,6 +66,7 @@ export function userRoutes(router: Router, parts: RestParts): void {
       await certificates.revokeOfUser(name, now());
       await users.delete(name);
     });
+    access.publish();
     return { status: 204 };
   });
 
@@ -91,6 +93,8 @@ export function userRoutes(router: Router, parts: RestParts): void {
         const { name } = await users.get(call.param('user'));
         return users.newToken(name, 'bearer', lifetimeMs, now());
       });
+      // The oldest may have gone for it.
+      access.publish();
       return { status: 201, value: { token, expiresAt: new Date(now().getTime() + lifetimeMs).toISOString() } };
     },
     TokenRequest,

@@ -83,7 +83,7 @@ export class UserStore {
   /** The user of a token, while it is valid. */
   ofToken(token: string, kind: TokenKind, now: Date): Promise<UserRow | undefined> {
     return this.#sql.get<UserRow>(
-      `SELECT users.* FROM accessTokens JOIN users ON users.name = accessTokens.userName
+      `SELECT users.*, expiresAt FROM accessTokens JOIN users ON users.name = accessTokens.userName
          WHERE hash = ? AND kind = ? AND expiresAt > ?`,
       hashOf(token),
       kind,

@@ -7,6 +7,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { WebSocket } from 'ws';
 import { silentLogger } from '../../core/index.ts';
 import { decodeCloudMessage, encodeEnvelope, type UnitMessage } from '../../protocol/index.ts';
+import { AccessChanges } from '../access/access-changes.ts';
 import { SingleProcess } from '../cluster/cluster.ts';
 import { UnitEvents } from '../model/unit-events.ts';
 import { type CloudDatabase, openCloudDatabase } from '../store/cloud-database.ts';
@@ -22,6 +23,7 @@ let directory: string;
 let database: CloudDatabase;
 let fleet: Fleet;
 let member: FleetMember;
+let access: AccessChanges;
 
 beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), 'aos-cloud-fleet-'));
@@ -34,7 +36,8 @@ beforeEach(async () => {
     ...{ times: { ackTimeoutMs: 60_000, transmissions: 1, pingIntervalMs: 60_000 } },
     ...{ logger: silentLogger, now: () => NOW },
   });
-  member = new FleetMember(fleet, events);
+  access = new AccessChanges(() => undefined);
+  member = new FleetMember(fleet, events, access);
 });
 
 afterEach(async () => {
@@ -80,4 +83,14 @@ test('a unit that was reset or deleted meanwhile has its link no longer; others 
   expect(['reset', 'deleted', 'other'].map((systemId) => fleet.isOnline(systemId))).toEqual([false, false, true]);
   expect(other.closedWith).toBeUndefined();
   expect(told(deleted, 'deleted').filter((type) => type === 'desiredStatus')).toHaveLength(1);
+});
+
+test('whoever may have missed that somebody sees less now looks again', () => {
+  let looks = 0;
+  access.follow(() => {
+    looks += 1;
+  });
+  member.accessChanged();
+  member.catchUp();
+  expect(looks).toBe(2);
 });

@@ -1,4 +1,5 @@
 /** What a process of a cloud does for the others: with the links that it has. */
+import type { AccessChanges } from '../access/access-changes.ts';
 import type { Member, Order } from '../cluster/cluster.ts';
 import type { UnitEvent, UnitEvents } from '../model/unit-events.ts';
 import type { Fleet } from './fleet.ts';
@@ -6,10 +7,12 @@ import type { Fleet } from './fleet.ts';
 export class FleetMember implements Member {
   readonly #fleet: Fleet;
   readonly #events: UnitEvents;
+  readonly #access: AccessChanges;
 
-  constructor(fleet: Fleet, events: UnitEvents) {
+  constructor(fleet: Fleet, events: UnitEvents, access: AccessChanges) {
     this.#fleet = fleet;
     this.#events = events;
+    this.#access = access;
   }
 
   isAlive(systemId: string, probeMs: number): Promise<boolean> {
@@ -22,6 +25,10 @@ export class FleetMember implements Member {
 
   hear(event: UnitEvent): void {
     this.#events.receive(event);
+  }
+
+  accessChanged(): void {
+    this.#access.receive();
   }
 
   lose(systemIds: readonly string[] | 'all'): void {
@@ -37,5 +44,6 @@ export class FleetMember implements Member {
 
   catchUp(): void {
     this.#fleet.tellAll();
+    this.#access.receive();
   }
 }

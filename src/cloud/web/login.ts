@@ -3,6 +3,7 @@
  * in: whoever sends somebody else an address with a token of their own would have them work under their name.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { AccessChanges } from '../access/access-changes.ts';
 import type { Actor } from '../access/roles.ts';
 import { readBody } from '../http/server.ts';
 import { cookieOf, isFromOwnPage, SESSION_COOKIE } from '../rest/authenticate.ts';
@@ -18,6 +19,7 @@ const COOKIE_OPTIONS = 'Path=/; Secure; HttpOnly; SameSite=Strict';
 
 export interface LoginParts {
   readonly database: CloudDatabase;
+  readonly access: AccessChanges;
   readonly now: () => Date;
   readonly hostName: string;
 }
@@ -38,6 +40,8 @@ export async function login(parts: LoginParts, request: IncomingMessage, respons
   const isForeign = !isFromOwnPage(request);
   const session = isForeign ? undefined : await database.write(({ users }) => openSession(users, token, now()));
   if (session === undefined) return askForToken(parts, response, 403, NO_TOKEN);
+  // The oldest session may have gone for it.
+  parts.access.publish();
   response
     .writeHead(303, {
       location: '/',
@@ -56,13 +60,14 @@ async function openSession(users: Stores['users'], token: string, now: Date): Pr
 }
 
 export async function logout(
-  { database, now }: LoginParts,
+  { database, access, now }: LoginParts,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
   const session = cookieOf(request, SESSION_COOKIE);
   if (session !== undefined && isFromOwnPage(request)) {
     await database.write(({ users }) => users.takeToken(session, 'session', now()));
+    access.publish();
   }
   response
     .writeHead(303, { location: '/login', 'set-cookie': `${SESSION_COOKIE}=; ${COOKIE_OPTIONS}; Max-Age=0` })

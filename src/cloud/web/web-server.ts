@@ -25,8 +25,8 @@ export function webPages(parts: RestParts): Pages {
 
 function pageListener(parts: RestParts): Pages['show'] {
   const assets = loadAssets();
-  const { database, now, hostName, logger } = parts;
-  const loginParts = { database, now, hostName };
+  const { database, access, now, hostName, logger } = parts;
+  const loginParts = { database, access, now, hostName };
   return async (request, response) => {
     const url = URL.parse(request.url ?? '/', 'https://cloud');
     if (!url) throw new AosError('invalidArgument', 'this is no address of a page');
