@@ -93,6 +93,10 @@ const WORDS: Readonly<Record<string, (name: string, said: string) => [AosError['
   ],
 };
 
+/** What TLS has against the certificate of a server (OpenSSL, and Node for the name in it). */
+const UNTRUSTED =
+  /^(?:SELF_SIGNED_CERT_IN_CHAIN|DEPTH_ZERO_SELF_SIGNED_CERT|UNABLE_TO_\w+|CERT_\w+|ERR_TLS_CERT_ALTNAME_INVALID)$/;
+
 /** The error with words for a person. */
 export function explain(error: unknown, name: string): AosError {
   if (error instanceof AosError) return error;
@@ -106,6 +110,10 @@ export function explain(error: unknown, name: string): AosError {
   }
   if (kindOf(error) === 'unreachable') {
     return new AosError('failed', `the database ${name} cannot be reached: ${said}`, { cause: error });
+  }
+  if (UNTRUSTED.test(code)) {
+    const message = `the database ${name} shows a certificate that is not trusted: ${said}; "sslrootcert" in the address names the file of its authority`;
+    return new AosError('failed', message, { cause: error });
   }
   const words = WORDS[code]?.(name, said);
   return words ? new AosError(words[0], words[1], { cause: error }) : asAosError(error, `the database ${name}`);

@@ -3,7 +3,8 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { globSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -19,9 +20,17 @@ const READY = /database system is ready to accept connections/;
  */
 const AS_NOBODY = ['unshare', '--user', '--map-user=65534', '--map-group=65534'];
 
+/** Certificate and key of a server, PEM. */
+export interface ServerIdentity {
+  readonly chain: string;
+  readonly key: string;
+}
+
 export class PostgresForTests {
   readonly directory: string;
   readonly #programs: string;
+  /** Also over TCP, with TLS for those who want it. */
+  #tcpPort: number | undefined;
   #server: ChildProcess | undefined;
 
   private constructor(directory: string, programs: string) {
@@ -29,8 +38,8 @@ export class PostgresForTests {
     this.#programs = programs;
   }
 
-  /** A server with no databases but its own. */
-  static async start(): Promise<PostgresForTests> {
+  /** A server with no databases but its own; one with an identity can be reached over TLS, too. */
+  static async start(identity?: ServerIdentity): Promise<PostgresForTests> {
     const programs = findPrograms();
     const directory = await mkdtemp(join(tmpdir(), 'aos-postgres-'));
     const server = new PostgresForTests(directory, programs);
@@ -38,6 +47,11 @@ export class PostgresForTests {
       const options = ['-D', server.#data, '-U', OWNER, '--auth=trust', '--no-sync', '--encoding=UTF8', '--locale=C'];
       const [program, ...words] = server.#words('initdb', options);
       execFileSync(program!, words, { ...server.#surroundings, stdio: 'pipe' });
+      if (identity) {
+        await writeFile(join(server.#data, 'server.crt'), identity.chain);
+        await writeFile(join(server.#data, 'server.key'), identity.key, { mode: 0o600 });
+        server.#tcpPort = await freePort();
+      }
       await server.resume();
       return server;
     } catch (error) {
@@ -48,7 +62,14 @@ export class PostgresForTests {
 
   /** Address of a database. */
   url(database: string, user = OWNER): string {
-    return `postgresql://${user}@localhost/${database}?host=${encodeURIComponent(this.directory)}`;
+    const port = this.#tcpPort === undefined ? '' : `:${this.#tcpPort}`;
+    return `postgresql://${user}@localhost${port}/${database}?host=${encodeURIComponent(this.directory)}`;
+  }
+
+  /** Address of a database over TCP, with words about TLS as they stand in a configuration. */
+  tcpUrl(database: string, words: Readonly<Record<string, string>>): string {
+    if (this.#tcpPort === undefined) throw new Error('this server listens on its socket only');
+    return `postgresql://${OWNER}@localhost:${this.#tcpPort}/${database}?${new URLSearchParams(words)}`;
   }
 
   /** An empty database; answers its address. */
@@ -87,7 +108,11 @@ export class PostgresForTests {
   }
 
   async resume(): Promise<void> {
-    const settings = ['listen_addresses=', 'fsync=off', 'max_connections=100'];
+    const tcp =
+      this.#tcpPort === undefined
+        ? ['listen_addresses=']
+        : ['listen_addresses=localhost', `port=${this.#tcpPort}`, 'ssl=on'];
+    const settings = [...tcp, 'fsync=off', 'max_connections=100'];
     const options = ['-D', this.#data, '-k', this.directory, ...settings.flatMap((setting) => ['-c', setting])];
     const [program, ...words] = this.#words('postgres', options);
     const server = spawn(program!, words, { ...this.#surroundings, stdio: ['ignore', 'ignore', 'pipe'] });
@@ -129,4 +154,13 @@ function findPrograms(): string {
   const [found] = ROOTS.flatMap((root) => globSync(join(root, 'usr/lib/postgresql/*/bin')));
   if (found === undefined) throw new Error('PostgreSQL is missing; ./dev takes it out of its Debian package');
   return found;
+}
+
+async function freePort(): Promise<number> {
+  const listener = createServer().listen(0, 'localhost');
+  await once(listener, 'listening');
+  const { port } = listener.address() as AddressInfo;
+  listener.close();
+  await once(listener, 'close');
+  return port;
 }
