@@ -12,6 +12,10 @@ export interface Actor {
   readonly role: Role;
   /** The owner of items of a service provider, the fleet of a fleet owner; empty for an OEM. */
   readonly scope: string;
+}
+
+/** Who makes a call. */
+export interface Caller extends Actor {
   /** When the token ends that was shown, ISO 8601; absent for a certificate. */
   readonly expiresAt?: string;
 }

@@ -1,6 +1,6 @@
 /** Who asks: by certificate, by bearer token, or by the cookie of a browser. */
 import type { IncomingMessage } from 'node:http';
-import type { Actor } from '../access/roles.ts';
+import type { Caller } from '../access/roles.ts';
 import { shownCertificate } from '../http/server.ts';
 import type { CloudDatabase } from '../store/cloud-database.ts';
 import { FIRST_USER } from '../store/users.ts';
@@ -15,7 +15,7 @@ export async function actorOf(
   request: IncomingMessage,
   database: CloudDatabase,
   now: Date,
-): Promise<Actor | undefined> {
+): Promise<Caller | undefined> {
   // A browser shows a certificate by itself, too.
   if (!READING.has(request.method ?? '') && isFromForeignPage(request)) return undefined;
   const fingerprint = shownCertificate(request);

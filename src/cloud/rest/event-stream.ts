@@ -2,7 +2,7 @@
 import type { ServerResponse } from 'node:http';
 import { asAosError, type Logger, Mailbox } from '../../core/index.ts';
 import type { AccessChanges } from '../access/access-changes.ts';
-import type { Actor } from '../access/roles.ts';
+import type { Caller } from '../access/roles.ts';
 import type { UnitEvent, UnitEvents } from '../model/unit-events.ts';
 
 const HEARTBEAT_MS = 15_000;
@@ -31,7 +31,7 @@ export interface Selection {
 }
 
 /** For a selection: until when somebody may follow. */
-export const endOf = ({ expiresAt }: Actor): Pick<Selection, 'endsAt'> =>
+export const endOf = ({ expiresAt }: Caller): Pick<Selection, 'endsAt'> =>
   expiresAt === undefined ? {} : { endsAt: new Date(expiresAt) };
 
 /** Sends the news of one unit, or of all that the reader sees, until the reader goes away or is nobody any more. */

@@ -2,7 +2,7 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { asAosError } from '../../core/index.ts';
 import { ACCESS } from '../access/access-table.ts';
-import { type Actor, seesFleet } from '../access/roles.ts';
+import { type Caller, seesFleet } from '../access/roles.ts';
 import { sendJson, sendProblem, sendTooMany, statusOf } from '../http/problem.ts';
 import { RateLimiter } from '../http/rate-limiter.ts';
 import { actorOf } from './authenticate.ts';
@@ -85,7 +85,7 @@ const isCall = ({ url = '' }: IncomingMessage): boolean => url.startsWith('/api/
 async function answer(
   parts: RestParts,
   router: Router,
-  actor: Actor | undefined,
+  actor: Caller | undefined,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {

@@ -6,7 +6,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { z } from 'zod';
 import { AosError, parseJson, readDocument } from '../../core/index.ts';
 import type { AccessRow, Method } from '../access/access-table.ts';
-import type { Actor } from '../access/roles.ts';
+import type { Actor, Caller } from '../access/roles.ts';
 import { readBody } from '../http/server.ts';
 import type { CallDescription } from './descriptions.ts';
 
@@ -15,7 +15,7 @@ const MAX_JSON_BYTES = 8 * 1024 * 1024;
 export interface Call {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
-  readonly actor: Actor;
+  readonly actor: Caller;
   /** Throws `invalidArgument` when the pattern has no such name. */
   param(name: string): string;
   /** Fits its description. Throws `wrongState` for a name that is not described. */
@@ -81,7 +81,7 @@ export class Router {
    * Throws `notFound` for a path that nobody answers and for a unit that the caller does not see, `notSupported` for a
    * method that the path does not take, and what becomes status 403 for a role that may not.
    */
-  async route(request: IncomingMessage, response: ServerResponse, actor: Actor): Promise<Reply | undefined> {
+  async route(request: IncomingMessage, response: ServerResponse, actor: Caller): Promise<Reply | undefined> {
     const url = new URL(request.url ?? '/', 'https://cloud');
     const parts = split(url.pathname);
     const candidates = this.#routes.filter((route) => matches(route.parts, parts));
@@ -114,7 +114,7 @@ function matches(pattern: readonly string[], parts: readonly string[]): boolean 
 interface CallParts {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
-  readonly actor: Actor;
+  readonly actor: Caller;
   readonly route: Route;
   readonly parts: readonly string[];
   readonly url: URL;
@@ -123,7 +123,7 @@ interface CallParts {
 class RoutedCall implements Call {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
-  readonly actor: Actor;
+  readonly actor: Caller;
   readonly #parts: CallParts;
 
   constructor(parts: CallParts) {

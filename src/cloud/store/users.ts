@@ -1,7 +1,7 @@
 /** People and programs that work with the cloud, and the tokens that stand for them. */
 import { createHash, randomBytes } from 'node:crypto';
 import { AosError } from '../../core/index.ts';
-import type { Actor, Role } from '../access/roles.ts';
+import type { Actor, Caller, Role } from '../access/roles.ts';
 import type { Sql } from './sql.ts';
 
 /** `login` opens a session once, `session` is a browser's cookie, `bearer` is for programs. */
@@ -81,8 +81,8 @@ export class UserStore {
   }
 
   /** The user of a token, while it is valid. */
-  ofToken(token: string, kind: TokenKind, now: Date): Promise<UserRow | undefined> {
-    return this.#sql.get<UserRow>(
+  ofToken(token: string, kind: TokenKind, now: Date): Promise<(UserRow & Required<Caller>) | undefined> {
+    return this.#sql.get<UserRow & Required<Caller>>(
       `SELECT users.*, expiresAt FROM accessTokens JOIN users ON users.name = accessTokens.userName
          WHERE hash = ? AND kind = ? AND expiresAt > ?`,
       hashOf(token),
