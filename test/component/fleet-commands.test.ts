@@ -100,7 +100,15 @@ describe('aosctl and the fleet', { timeout: STORY_MS }, () => {
       /cannot write .*file already exists/,
     );
     const url = (await ctl('login')).stdout.trim();
-    const enter = () => fetchHttps(url, { ca: cloud.root, agent: false });
+    const page = await fetchHttps(url, { ca: cloud.root, agent: false });
+    // Who only opens the address is asked whose name it is.
+    expect([page.status, page.headers['set-cookie']]).toEqual([200, undefined]);
+    const enter = () => {
+      const { origin, pathname, search } = new URL(url);
+      const headers = { origin, 'content-type': 'application/x-www-form-urlencoded' };
+      const options = { ca: cloud.root, agent: false, method: 'POST', headers };
+      return fetchHttps(`${origin}${pathname}`, options, search.slice(1));
+    };
     const { status, headers } = await enter();
     expect([status, headers.location]).toEqual([303, '/']);
     expect(String(headers['set-cookie'])).toMatch(/^__Host-.*; Path=\/; Secure; HttpOnly; SameSite=Strict/);
