@@ -2,10 +2,13 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { afterAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Disk, SECTOR_BYTES } from './disk.ts';
 
-const directory = mkdtempSync(join(tmpdir(), 'aos-disk-'));
+let directory: string;
+beforeAll(() => {
+  directory = mkdtempSync(join(tmpdir(), 'aos-disk-'));
+});
 afterAll(() => rmSync(directory, { recursive: true }));
 
 const SECTORS = 8;

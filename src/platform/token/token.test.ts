@@ -2,7 +2,7 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { afterAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { AosError } from '../../core/index.ts';
 import {
   engineUri,
@@ -20,10 +20,15 @@ const LIBRARY = ['/usr/lib/softhsm/libsofthsm2.so', '/usr/lib/aarch64-linux-gnu/
   existsSync(path),
 );
 
-const directory = mkdtempSync(join(tmpdir(), 'aos-token-'));
-writeFileSync(join(directory, 'softhsm2.conf'), `directories.tokendir = ${directory}\nobjectstore.backend = file\n`);
-process.env.SOFTHSM2_CONF = join(directory, 'softhsm2.conf');
+let directory: string;
 const opened: Pkcs11Library[] = [];
+
+// Not before: whoever only lists the tests makes nothing.
+beforeAll(() => {
+  directory = mkdtempSync(join(tmpdir(), 'aos-token-'));
+  writeFileSync(join(directory, 'softhsm2.conf'), `directories.tokendir = ${directory}\nobjectstore.backend = file\n`);
+  process.env.SOFTHSM2_CONF = join(directory, 'softhsm2.conf');
+});
 
 afterAll(() => {
   for (const library of opened) library.close();
