@@ -4,7 +4,7 @@ import { lstat, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { isAosError } from '../../core/index.ts';
 import { FakeMounts } from './fake-mounts.ts';
 import { fstabLine, overlayOptions, parseMountInfo, readOnlyBind } from './host-mount.ts';
@@ -37,6 +37,25 @@ test('a line of a table says the same after the kernel has listed it', () => {
     }),
   );
 });
+
+test.skipIf(!isRoot)(
+  '[R-07] what is to be mounted is written nowhere, where it would stay when we are killed',
+  async () => {
+    const work = await mkdtemp(join(tmpdir(), 'aos-unwritten-'));
+    const mounts = new HostMounts();
+    const [source, target] = [join(work, 'source'), join(work, 'target')];
+    for (const directory of [source, target]) await mkdir(directory);
+    vi.stubEnv('TMPDIR', join(work, 'nowhere'));
+    try {
+      expect(await mounts.mountAll([readOnlyBind(target, source)], signal)).toEqual([undefined]);
+      expect(await mounts.unmountAll([target], signal)).toEqual([undefined]);
+      expect((await readdir(work)).sort()).toEqual(['source', 'target']);
+    } finally {
+      vi.unstubAllEnvs();
+      await rm(work, { recursive: true, force: true });
+    }
+  },
+);
 
 test.skipIf(!isRoot)('a busy mount is detached in the end', async () => {
   const work = await mkdtemp(join(tmpdir(), 'aos-busy-'));
