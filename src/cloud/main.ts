@@ -1,6 +1,6 @@
 /** aos-cloud: a self-hosted cloud for development, tests and small fleets. */
 import { loadConfig, readText, runDaemon } from '../daemon/index.ts';
-import { Libc } from '../platform/libc/index.ts';
+import { loadedLibc } from '../platform/libc/index.ts';
 import { runBackupCommand } from './backup/backup-command.ts';
 import { startCloud } from './cloud.ts';
 import { CloudConfig } from './config.ts';
@@ -14,7 +14,7 @@ async function main(): Promise<void> {
     name: 'aos-cloud',
     version: '0.1.0',
     defaultConfigPath: DEFAULT_CONFIG_PATH,
-    giveBackMemory: memoryGiver(() => new Libc()),
+    giveBackMemory: memoryGiver(loadedLibc),
     checks: { config: (text, path) => readText(CloudConfig, text, path).warnings },
     run: async (life, options) => {
       const { value: config, warnings } = await loadConfig(CloudConfig, options.configPath);

@@ -1,5 +1,12 @@
-/** Certificates and who has issued them. Pure. */
+/** Certificates, their text, and who has issued them. Pure. */
 import type { X509Certificate } from 'node:crypto';
+
+const BLOCK = /-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g;
+
+/** The certificates of a PEM text, each as PEM; what they hold is not looked at. */
+export function certificateBlocks(pem: string): readonly string[] {
+  return pem.match(BLOCK) ?? [];
+}
 
 /**
  * Of certificates that all have the name of the issuer, the one whose key has signed: an authority that changes its key keeps

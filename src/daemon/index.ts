@@ -7,3 +7,4 @@ export * from './iam-credentials.ts';
 export * from './life.ts';
 export * from './metrics/index.ts';
 export * from './reports.ts';
+export * from './watch-life.ts';

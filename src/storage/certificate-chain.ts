@@ -3,7 +3,7 @@
  * the signer claims.
  */
 import { X509Certificate } from 'node:crypto';
-import { AosError, type DerValue, readDer, readDerSequence, readObjectId } from '../core/index.ts';
+import { AosError, certificateBlocks, type DerValue, readDer, readDerSequence, readObjectId } from '../core/index.ts';
 
 /** Longer chains are not built. */
 const MAX_DEPTH = 8;
@@ -40,8 +40,7 @@ export function verifyChain(
 
 /** The certificates of a PEM text. Throws `invalidArgument` when one cannot be read. */
 export function parseCertificates(pem: string): X509Certificate[] {
-  const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g) ?? [];
-  return blocks.map((block) => parseCertificate(block, 'a certificate of a PEM file'));
+  return certificateBlocks(pem).map((block) => parseCertificate(block, 'a certificate of a PEM file'));
 }
 
 /** Reads PEM or DER. Throws `invalidArgument`. */

@@ -2,6 +2,7 @@
 import type { SecureContextOptions } from 'node:tls';
 import { WebSocket } from 'ws';
 import { AosError, asAosError, type Clock, canceledBy } from '../../core/index.ts';
+import { watchLife } from '../../daemon/index.ts';
 import type { LinkNumbers } from './model.ts';
 
 /** The upgrade was answered with another status than 101. */
@@ -32,37 +33,25 @@ export class Session {
   readonly ended: Promise<AosError>;
   readonly #socket: WebSocket;
   readonly #options: SessionOptions;
-  #lastArrivalMs: number;
-  /** A peer that never answered a ping is not judged by its silence (spec/decisions.md C-12). */
-  #sawPong = false;
   #failure: AosError | undefined;
 
   private constructor(socket: WebSocket, options: SessionOptions) {
     const { clock, numbers } = options;
     this.#socket = socket;
     this.#options = options;
-    this.#lastArrivalMs = clock.monotonicMs();
-    const arrived = () => {
-      this.#lastArrivalMs = clock.monotonicMs();
+    const onDead = (silentMs: number) => {
+      const words = `nothing arrived for ${Math.round(silentMs / 1000)} s: the connection is dead`;
+      this.#failure ??= new AosError('timeout', words);
     };
-    socket.on('message', (data) => {
-      arrived();
-      options.onFrame(toBuffer(data), this);
-    });
-    socket.on('ping', arrived);
-    socket.on('pong', () => {
-      arrived();
-      this.#sawPong = true;
-    });
+    watchLife(socket, numbers, onDead, clock);
+    socket.on('message', (data) => options.onFrame(toBuffer(data), this));
     socket.on('error', (error) => {
       this.#failure ??= failureOf(error, options.numbers.maxInboundFrameBytes);
     });
-    const pinging = setInterval(() => this.#checkLife(), numbers.pingIntervalMs);
     const abort = () => this.close();
     options.signal.addEventListener('abort', abort, { once: true });
     this.ended = new Promise((resolve) => {
       socket.once('close', (code, reason) => {
-        clearInterval(pinging);
         options.signal.removeEventListener('abort', abort);
         resolve(this.#failure ?? new AosError('eof', closedText(code, reason.toString())));
       });
@@ -129,18 +118,6 @@ export class Session {
   #end(error: AosError): void {
     this.#failure ??= error;
     this.#socket.terminate();
-  }
-
-  #checkLife(): void {
-    const { clock, numbers } = this.#options;
-    const silentMs = clock.monotonicMs() - this.#lastArrivalMs;
-    if (this.#sawPong && silentMs >= numbers.deadAfterMs) {
-      this.#end(
-        new AosError('timeout', `nothing arrived for ${Math.round(silentMs / 1000)} s: the connection is dead`),
-      );
-      return;
-    }
-    if (this.#socket.readyState === WebSocket.OPEN) this.#socket.ping();
   }
 }
 

@@ -1,6 +1,6 @@
 /** Chains as they are handed over to be applied (spec/iam.md 9.7, spec/decisions.md IA-11). Pure. */
 import { X509Certificate } from 'node:crypto';
-import { AosError, issuerAmong, readDer, readDerSequence } from '../../core/index.ts';
+import { AosError, certificateBlocks, issuerAmong, readDer, readDerSequence } from '../../core/index.ts';
 import { MAX_CERTIFICATE_BYTES, MAX_CHAIN_CERTIFICATES } from '../limits.ts';
 
 export interface Chain {
@@ -9,14 +9,12 @@ export interface Chain {
   readonly issuers: readonly X509Certificate[];
 }
 
-const BLOCK = /-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g;
-
 /**
  * Reads a PEM text: the leaf first, its issuers in any order, the self-signed root among them.
  * Throws `invalidArgument` for what cannot be read, `notFound` for an issuer that is missing.
  */
 export function parseChain(pem: string): Chain {
-  const blocks = pem.match(BLOCK) ?? [];
+  const blocks = certificateBlocks(pem);
   const begun = pem.match(/BEGIN CERTIFICATE-/g)?.length ?? 0;
   if (blocks.length === 0) throw new AosError('notFound', 'the chain has no certificate');
   if (blocks.length !== begun) {

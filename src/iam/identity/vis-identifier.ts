@@ -8,11 +8,11 @@ import { isDeepStrictEqual } from 'node:util';
 import { WebSocket } from 'ws';
 import * as z from 'zod';
 import { AosError, asAosError, isObject, type Logger, parseJson, readDocument, systemClock } from '../../core/index.ts';
+import { type LifeNumbers, watchLife } from '../../daemon/index.ts';
 import type { VisIdentifierParams } from '../config/iam-config.ts';
 import { VIS_CLOSE_MS, VIS_LIFE, VIS_RECONNECT_MS } from '../limits.ts';
 import type { Identifier, SystemInfo } from './identifier.ts';
 import { checkSubjects, parseSystemId, parseUnitModel } from './identity-text.ts';
-import { type LifeNumbers, watchLife } from './watch-life.ts';
 
 const VIN_PATH = 'Attribute.Vehicle.VehicleIdentification.VIN';
 const UNIT_MODEL_PATH = 'Attribute.Aos.UnitModel';

@@ -1,7 +1,7 @@
 /** Links as the kernel itself tells them, and the inside of network namespaces; without a program for each of them. */
 import { closeSync } from 'node:fs';
 import { AosError, throwIfCanceled } from '../../core/index.ts';
-import { Libc, systemError } from '../libc/index.ts';
+import { type Libc, loadedLibc, systemError } from '../libc/index.ts';
 import { netnsPath } from '../netns/index.ts';
 import {
   addressRequest,
@@ -38,13 +38,10 @@ export interface InsidePlan {
 }
 
 export class KernelLinks {
-  /** Loaded when it is first needed. */
-  #libc: Libc | undefined;
-
   /** Makes the inside of a namespace. Throws `notFound` for one that is not there, `runtime` with what was refused. */
   async furnish({ netns, device, addresses, gateway }: InsidePlan, signal: AbortSignal): Promise<void> {
     throwIfCanceled(signal);
-    const libc = this.#loaded;
+    const libc = loadedLibc();
     const { index, socket } = libc.inNetworkNamespace(netnsPath(netns), () => ({
       index: libc.interfaceIndex(device),
       // It belongs to the namespace in which it was opened, whoever uses it.
@@ -67,14 +64,9 @@ export class KernelLinks {
   async list(signal: AbortSignal): Promise<readonly RawLink[]> {
     for (let attempt = 1; ; attempt += 1) {
       throwIfCanceled(signal);
-      const { links, isTorn } = await listOnce(this.#loaded);
+      const { links, isTorn } = await listOnce(loadedLibc());
       if (!isTorn || attempt === LIST_TRIES) return links;
     }
-  }
-
-  get #loaded(): Libc {
-    this.#libc ??= new Libc();
-    return this.#libc;
   }
 }
 

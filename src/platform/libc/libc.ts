@@ -149,3 +149,11 @@ export class Libc {
     return systemError(doing, this.#binding.errno());
   }
 }
+
+let loaded: Libc | undefined;
+
+/** The one of this process; it is loaded when it is first needed. */
+export function loadedLibc(): Libc {
+  loaded ??= new Libc();
+  return loaded;
+}

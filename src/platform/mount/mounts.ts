@@ -2,7 +2,7 @@
 import { closeSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { AosError, asAosError, type Clock, faultPoint, systemClock, throwIfCanceled } from '../../core/index.ts';
-import { Libc } from '../libc/index.ts';
+import { loadedLibc } from '../libc/index.ts';
 import { type ExecResult, OWN_CHILDREN, type Programs, quote } from '../program/index.ts';
 import { fstabLine, type HostMount, type MountedEntry, parseMountInfo } from './host-mount.ts';
 
@@ -31,8 +31,6 @@ export interface Mounts {
 export class HostMounts implements Mounts {
   readonly #clock: Clock;
   readonly #programs: Programs;
-  /** Loaded when it is first needed. */
-  #libc: Libc | undefined;
 
   constructor(clock: Clock = systemClock, programs: Programs = OWN_CHILDREN) {
     this.#clock = clock;
@@ -51,8 +49,7 @@ export class HostMounts implements Mounts {
     });
     const table = lines.filter((line) => typeof line === 'string').join('\n');
     // The helper does not read a table from a pipe, and a file on a disk would stay when we are killed.
-    this.#libc ??= new Libc();
-    const file = this.#libc.sealedFile('aos-mounts', Buffer.from(`${table}\n`));
+    const file = loadedLibc().sealedFile('aos-mounts', Buffer.from(`${table}\n`));
     try {
       faultPoint('platform.mount.mount');
       const path = `/proc/${process.pid}/fd/${file}`;

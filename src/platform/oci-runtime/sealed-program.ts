@@ -9,7 +9,7 @@ import { closeSync, statSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { AosError, asAosError, type Logger } from '../../core/index.ts';
-import { Libc } from '../libc/index.ts';
+import { loadedLibc } from '../libc/index.ts';
 
 const ELF = '\x7fELF';
 
@@ -52,7 +52,7 @@ export class SealedProgram {
       const bytes = await readFile(this.#file);
       // A script does not execute itself once more.
       if (bytes.toString('latin1', 0, ELF.length) !== ELF) return this.#file;
-      const descriptor = new Libc().sealedFile(basename(this.#file), bytes);
+      const descriptor = loadedLibc().sealedFile(basename(this.#file), bytes);
       this.#descriptors.push(descriptor);
       const path = `/proc/${process.pid}/fd/${descriptor}`;
       if (await this.#works(path)) return path;

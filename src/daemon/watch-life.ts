@@ -1,6 +1,6 @@
 /** Notices a peer of a WebSocket that died, or fell off the network, without a goodbye (spec/decisions.md C-12). */
 import type { WebSocket } from 'ws';
-import { systemClock } from '../../core/index.ts';
+import { type Clock, systemClock } from '../core/index.ts';
 
 export interface LifeNumbers {
   readonly pingIntervalMs: number;
@@ -16,11 +16,12 @@ export function watchLife(
   socket: WebSocket,
   { pingIntervalMs, deadAfterMs }: LifeNumbers,
   onDead: (silentMs: number) => void,
+  clock: Pick<Clock, 'monotonicMs'> = systemClock,
 ): void {
-  let heardMs = systemClock.monotonicMs();
+  let heardMs = clock.monotonicMs();
   let answersPings = false;
   const heard = () => {
-    heardMs = systemClock.monotonicMs();
+    heardMs = clock.monotonicMs();
   };
   socket.on('message', heard);
   socket.on('ping', heard);
@@ -29,7 +30,7 @@ export function watchLife(
     answersPings = true;
   });
   const asking = setInterval(() => {
-    const silentMs = systemClock.monotonicMs() - heardMs;
+    const silentMs = clock.monotonicMs() - heardMs;
     if (answersPings && silentMs >= deadAfterMs) {
       onDead(silentMs);
       socket.terminate();
